@@ -14,13 +14,18 @@ that the source lists without values has null prices.
 
 from __future__ import annotations
 
+import datetime as dt
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.files import atomic_path
+
+if TYPE_CHECKING:
+    from pipeline.sources import BarRequest
 
 ANSWER_SCHEMA = pa.schema(
     [
@@ -60,3 +65,21 @@ def land_batch(path: pathlib.Path, answers: pa.Table) -> None:
     """Write a batch under its final name, whole or not at all."""
     with atomic_path(path) as temporary:
         pq.write_table(answers.cast(ANSWER_SCHEMA), temporary, compression="zstd")
+
+
+def unanswered(folder: pathlib.Path, requests: Sequence[BarRequest]) -> list[BarRequest]:
+    """The requests, in their order, that no landed batch of the folder answers.
+
+    An answer counts when the source knew what to say (`ok`, `unknown`) and it spans the dates wanted.
+    """
+    spans: dict[str, list[tuple[dt.date, dt.date]]] = {}
+    facts = ["symbol", "asked_from", "asked_to", "status"]
+    for path in batch_files(folder):
+        for row in pq.read_table(path, columns=facts).group_by(facts).aggregate([]).to_pylist():
+            if row["status"] != "failed":
+                spans.setdefault(row["symbol"], []).append((row["asked_from"], row["asked_to"]))
+    return [
+        request
+        for request in requests
+        if not any(first <= request.first and request.last <= last for first, last in spans.get(request.symbol, ()))
+    ]

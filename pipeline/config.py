@@ -71,12 +71,15 @@ class storage(luigi.Config):
 
 class quality(luigi.Config):
     min_coverage = luigi.FloatParameter(default=0.98, description="share of the expected symbols that must be delivered for a session to be complete")
+    min_traded = luigi.FloatParameter(default=0.5, description="share of the known symbols that must have a bar; fewer mean that the source lacks the session")
+    max_move = luigi.FloatParameter(default=20.0, description="a close this many times above or below the one before, without a split or dividend, is rejected")
     max_universe_shrink = luigi.FloatParameter(default=0.2, description="a listing that lost more than this share of the previous one is refused")
     max_listing_age = luigi.IntParameter(default=1, description="sessions that a listing may be older than the session it is used for")
     outage_probe = luigi.IntParameter(default=20, description="largest companies that are asked first, to notice an outage of the source early")
 
 
 class indicators(luigi.Config):
+    names = luigi.Parameter(default="rsi_14,macd,bollinger_bands,sma_20,sma_50,avg_volume_30", description="indicators that are computed; the columns of the others stay empty")
     lookback = luigi.IntParameter(default=400, description="bars up to the session that the indicators are computed from")
     buckets = luigi.IntParameter(default=2, description="files that the bars are handed to Spark in; at least one a core of the cluster")
 

@@ -1,0 +1,152 @@
+"""Sessions of the exchange, from exchange_calendars; every question about days and closes is asked here.
+
+exchange_calendars brings pandas, which costs half a second: it is imported on the first question, so that a rerun of
+a finished date never pays for it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import logging
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from pipeline.config import market
+from pipeline.errors import ConfigurationError, SessionNotSettledError, SessionOutOfRangeError
+
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
+
+NEW_YORK = ZoneInfo("America/New_York")
+FIRST_DAY = dt.date(1990, 1, 2)
+
+logger = logging.getLogger("pipeline")
+
+
+def now() -> dt.datetime:
+    """The present moment in UTC; the only clock of the project, so that tests replace this alone."""
+    return dt.datetime.now(dt.timezone.utc)
+
+
+@functools.cache
+def exchange(code: str) -> ExchangeCalendar:
+    """The exchange's calendar from 1990 to a year from now.
+
+    Raises ConfigurationError for a code that exchange_calendars does not have.
+    """
+    import exchange_calendars
+    from exchange_calendars.errors import InvalidCalendarName
+
+    try:
+        return exchange_calendars.get_calendar(code, start=FIRST_DAY.isoformat())
+    except InvalidCalendarName as error:
+        raise ConfigurationError(
+            f"[market] calendar = {code}: exchange_calendars has no such exchange; NASDAQ's is XNAS"
+        ) from error
+
+
+@functools.cache
+def _session_list(code: str) -> tuple[dt.date, ...]:
+    return tuple(stamp.date() for stamp in exchange(code).sessions)
+
+
+@functools.cache
+def _session_index(code: str) -> dict[dt.date, int]:
+    return {session: index for index, session in enumerate(_session_list(code))}
+
+
+def sessions() -> tuple[dt.date, ...]:
+    """All sessions that the calendar knows, past and (for about a year) future, oldest first."""
+    return _session_list(market().calendar)
+
+
+def is_session(day: dt.date) -> bool:
+    """True when the exchange trades on `day`. Never raises, whatever the year."""
+    return day in _session_index(market().calendar)
+
+
+def sessions_between(first: dt.date, last: dt.date) -> list[dt.date]:
+    """The sessions from `first` to `last`, both included."""
+    import bisect
+
+    known = sessions()
+    return list(known[bisect.bisect_left(known, first) : bisect.bisect_right(known, last)])
+
+
+def session_before(day: dt.date, count: int = 1) -> dt.date:
+    """The session `count` sessions before `day` (for a day without a session: counted from the next one).
+
+    The calendar's first session is the answer where it does not reach back so far.
+    """
+    import bisect
+
+    known = sessions()
+    return known[max(0, bisect.bisect_left(known, day) - count)]
+
+
+def session_after(day: dt.date) -> dt.date:
+    """The first session after `day`."""
+    import bisect
+
+    known = sessions()
+    return known[min(len(known) - 1, bisect.bisect_right(known, day))]
+
+
+def session_distance(first: dt.date, last: dt.date) -> int:
+    """The number of sessions after `first` up to and with `last`; negative when `last` is the earlier one."""
+    if last < first:
+        return -session_distance(last, first)
+    return len(sessions_between(first + dt.timedelta(days=1), last))
+
+
+def settled_at(session: dt.date) -> dt.datetime:
+    """When the session's bars count as settled: its close (early closes included) plus the margin, in UTC."""
+    close = exchange(market().calendar).session_close(session.isoformat()).to_pydatetime()
+    return close + dt.timedelta(minutes=market().settle_minutes)
+
+
+def latest_session() -> dt.date:
+    """The latest session that has closed and settled."""
+    today = now().astimezone(NEW_YORK).date()
+    recent = sessions_between(today - dt.timedelta(days=15), today)
+    return next(session for session in reversed(recent) if settled_at(session) <= now())
+
+
+def check_session(day: dt.date) -> bool:
+    """True for a settled session, False for a day without one that the calendar covers.
+
+    Raises SessionOutOfRangeError before the calendar's first session and SessionNotSettledError for a day that has
+    not happened, or whose bars are not settled yet.
+    """
+    if day < sessions()[0]:
+        raise SessionOutOfRangeError(
+            f"{day} lies before {sessions()[0]}, the first session of calendar {market().calendar} here; "
+            f"ask for that session or a later one"
+        )
+    latest = latest_session()
+    if day > latest and (is_session(day) or day > now().astimezone(NEW_YORK).date()):
+        raise SessionNotSettledError(_not_settled(day, latest))
+    return is_session(day)
+
+
+def _not_settled(day: dt.date, latest: dt.date) -> str:
+    if not is_session(day):
+        return f"{day} lies in the future; the latest session that has settled is {latest}: --date {latest}"
+    local = settled_at(day).astimezone(NEW_YORK)
+    return (
+        f"session {day} settles on {local:%Y-%m-%d at %H:%M} New York time (close + {market().settle_minutes} minutes); "
+        f"the latest session that has settled is {latest}: --date {latest}"
+    )
+
+
+@functools.cache
+def say_no_session(day: dt.date) -> None:
+    """Log once a process that there is nothing to do on `day`, and which sessions lie around it."""
+    logger.info(
+        "%s is no session of %s: nothing to do (sessions around it: %s and %s)",
+        day,
+        market().calendar,
+        session_before(day),
+        session_after(day),
+    )

@@ -1,0 +1,133 @@
+"""What all stages share: sessions, targets, the rules of batching, and markers.
+
+A stage is written for a set of sessions. Luigi hands it one session, or, when several are ready at the same moment,
+one combined task with a tuple of them (`batch_method`): a back-fill then is one price collection and one Spark job,
+while each session keeps its own task, state and marker. For that to happen the stages fall in priority along the
+chain and share the resource `duckdb` (which also keeps writers apart).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import luigi
+
+from pipeline import calendar
+from pipeline.errors import PipelineError
+from pipeline.parameters import SessionParameter, as_tuple
+from pipeline.targets import MarkerTarget, RowTarget
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+logger = logging.getLogger("pipeline")
+
+#: What a stage says of one session: facts for its marker file, or the error that kept the session from being done.
+Outcome = dict[str, Any] | PipelineError
+
+
+class SessionTask(luigi.Task):
+    """One stage of one session.
+
+    Subclasses name the stages they follow and the table they fill, and write `process`.
+    """
+
+    date = SessionParameter()
+
+    follows: ClassVar[tuple[type[SessionTask], ...]] = ()
+    table: ClassVar[str] = ""
+    resources = {"duckdb": 1}
+    max_batch_size = 2000
+
+    _unfinished = False
+
+    @property
+    def sessions(self) -> tuple[dt.date, ...]:
+        return as_tuple(self.date)
+
+    def requires(self) -> list[SessionTask]:
+        """The stages before this one.
+
+        A combined task has none: Luigi made it of tasks whose requirements are done, and a session that failed in an
+        earlier combined run must not keep the others waiting (`process_ready` leaves it out).
+        """
+        if len(self.sessions) > 1:
+            return []
+        return [stage(date=self.date) for stage in self.follows]
+
+    def output(self) -> list[luigi.Target]:
+        return [target for session in self.sessions for target in (self.marker(session), self.row(session))]
+
+    def marker(self, session: dt.date) -> MarkerTarget:
+        return MarkerTarget(self.task_family, session)
+
+    def row(self, session: dt.date) -> RowTarget:
+        return RowTarget(self.task_family, session)
+
+    def is_done(self, session: dt.date) -> bool:
+        """True when marker file and row exist. A day without a session is done, and says so.
+
+        Raises SessionNotSettledError or SessionOutOfRangeError for a day that no run can serve.
+        """
+        if self.marker(session).exists() and self.row(session).exists():
+            return True
+        if calendar.check_session(session):
+            return False
+        calendar.say_no_session(session)
+        return True
+
+    def complete(self) -> bool:
+        """True when every session is done, or when a combined run finished what it could.
+
+        The sessions that it could not finish are found incomplete by the stages after it; Luigi then runs each of
+        them on its own, so that each fails with its own error.
+        """
+        return self._unfinished or all(self.is_done(session) for session in self.sessions)
+
+    def on_failure(self, exception: BaseException) -> str:
+        """The text of the scheduler's error window: the message alone for a situation that a person can act upon."""
+        return str(exception) if isinstance(exception, PipelineError) else super().on_failure(exception)
+
+    def run(self) -> None:
+        outcomes = self.process_ready()
+        failures = {s: outcome for s, outcome in outcomes.items() if isinstance(outcome, PipelineError)}
+        for session, outcome in outcomes.items():
+            if session not in failures:
+                self.marker(session).write({"session": session, "finished_at": calendar.now(), **outcome})
+        if failures and len(failures) == len(outcomes):
+            raise next(iter(failures.values()))
+        self._put_back(failures)
+
+    def process_ready(self) -> dict[dt.date, Outcome]:
+        """Process the sessions that are not done and whose requirements are."""
+        due = [session for session in self.sessions if not self.is_done(session)]
+        committed = {session: {"recovered": True} for session in due if self.row(session).exists()}
+        ready = [s for s in due if s not in committed and all(stage(date=s).complete() for stage in self.follows)]
+        self._unfinished = len(committed) + len(ready) < len(due)
+        return {**committed, **(self.process(ready) if ready else {})}
+
+    def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        """Do the stage's work for these sessions (ascending, none of them done), and say how each one ended.
+
+        Rows and `finish` share a transaction for each session that succeeds.
+        """
+        raise NotImplementedError
+
+    def finish(self, connection: DuckDBPyConnection, session: dt.date) -> None:
+        """Mark the session as done with the connection, and so in the transaction, of its data."""
+        self.row(session).touch(connection, self.table)
+
+    def say(self, text: str, percent: int | None = None) -> None:
+        """Show how far the work is in the scheduler's page. `text` must be free of markup from outside."""
+        if self.set_status_message:  # only there while Luigi runs the task
+            self.set_status_message(text)
+        if percent is not None and self.set_progress_percentage:
+            self.set_progress_percentage(percent)
+
+    def _put_back(self, failures: dict[dt.date, PipelineError]) -> None:
+        for session, error in failures.items():
+            logger.warning("%s %s failed beside others and is tried again alone: %s", self.task_family, session, error)
+            self._unfinished = True

@@ -1,0 +1,59 @@
+"""Old files go: raw answers, reports, logs, leftovers of killed runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import pathlib
+import shutil
+from collections.abc import Iterator, Sequence
+
+from pipeline import calendar
+from pipeline.config import retention, storage
+from pipeline.database import writing
+from pipeline.files import PARTIAL
+from pipeline.tasks.base import Outcome, SessionTask
+from pipeline.tasks.notify import NotifySuccess
+
+logger = logging.getLogger("pipeline")
+
+#: An unfinished file that nobody has touched for this long belongs to a process that was killed.
+ABANDONED = dt.timedelta(hours=6)
+
+
+class CleanUpFiles(SessionTask):
+    """Delete what is older than `[retention]` says, by the time of the file's last change."""
+
+    table = "files"
+    follows = (NotifySuccess,)
+    priority = 30
+
+    def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        removed = [path for path in outdated(calendar.now())]
+        for path in removed:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        with writing() as connection:
+            for session in sessions:
+                self.finish(connection, session)
+        logger.info("%s: %d old files removed", sessions[-1], len(removed))
+        return dict.fromkeys(sessions, {"removed": len(removed)})
+
+
+def outdated(now: dt.datetime) -> Iterator[pathlib.Path]:
+    """Files and folders of `data_dir` whose time is over. The database, replica, backups and markers are never among them."""
+    root, kept = storage().root, retention()
+    periods = {
+        "raw/symbols/*": kept.raw_days,
+        "raw/prices/*": kept.raw_days,
+        "reports/*.html": kept.report_days,
+        "logs/*": kept.log_days,
+        "work/*/*": kept.work_days,
+    }
+    for pattern, days in periods.items():
+        yield from (path for path in root.glob(pattern) if age(path, now) > dt.timedelta(days=days))
+    for folder in ("replica", "reports", "markers/*", "raw/*/*"):
+        yield from (path for path in root.glob(f"{folder}/.*{PARTIAL}") if age(path, now) > ABANDONED)
+
+
+def age(path: pathlib.Path, now: dt.datetime) -> dt.timedelta:
+    return now - dt.datetime.fromtimestamp(path.stat().st_mtime, dt.timezone.utc)

@@ -1,0 +1,49 @@
+"""The success notification: bars, indicators, watchlist and replica of the session are there."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.config import market
+from pipeline.database import reading, writing
+from pipeline.notifications import notify
+from pipeline.tasks.base import Outcome, SessionTask
+from pipeline.tasks.replica import ReplicateDatabase
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+class NotifySuccess(SessionTask):
+    """One message for the sessions that are ready, to the log and the configured webhooks."""
+
+    table = "notifications"
+    follows = (ReplicateDatabase,)
+    priority = 40
+
+    def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        with reading() as connection:
+            text = "\n".join(summary(connection, session) for session in sessions[-10:])
+        if len(sessions) > 10:
+            text = f"{len(sessions)} sessions from {sessions[0]} are done; the last ones:\n{text}"
+        channels = notify(text)
+        with writing() as connection:
+            for session in sessions:
+                self.finish(connection, session)
+        return dict.fromkeys(sessions, {"channels": channels})
+
+
+def summary(connection: DuckDBPyConnection, session: dt.date) -> str:
+    """One line on a session: bars, what is missing, hits by scan."""
+    states = dict(
+        connection.execute("SELECT state, count(*) FROM price_coverage WHERE date = ? GROUP BY state", [session]).fetchall()
+    )
+    hits = connection.execute(
+        "SELECT scan_reason, count(*) FROM daily_watchlist WHERE scan_date = ? GROUP BY ALL ORDER BY ALL", [session]
+    ).fetchall()
+    found = ", ".join(f"{count} {scan}" for scan, count in hits) or "no hit"
+    missing = ", ".join(f"{states[state]:,} {state}" for state in ("not_traded", "unknown", "failed") if state in states)
+    simulated = " (simulated market)" if market().source == "simulated" else ""
+    return f"{session}{simulated}: {states.get('stored', 0):,} bars{', ' + missing if missing else ''}; watchlist: {found}"

@@ -1,0 +1,130 @@
+"""The second stage: the bars of the universe."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import logging
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.adjustment import restated_symbols, whole_histories
+from pipeline.config import quality, storage
+from pipeline.database import writing
+from pipeline.errors import CoverageError, PipelineError, SourceOutageError
+from pipeline.price_load import read_answers, store_answers, store_coverage
+from pipeline.price_plan import plan
+from pipeline.progress import Bar
+from pipeline.sources import BarRequest, configured_source
+from pipeline.tasks.base import Outcome, SessionTask
+from pipeline.tasks.symbols import CollectSymbols
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+logger = logging.getLogger("pipeline")
+
+
+class CollectPrices(SessionTask):
+    """The daily bars of every company above `[market] min_market_cap`.
+
+    Answers land in `raw/prices/D/` (D: the last session of a combined run) as they come; a run after a kill asks only
+    for what is missing there. Then one transaction brings `stock_data`, `corporate_actions`, `rejected_bars` and
+    `price_coverage` up to date.
+
+    Raises CoverageError for a session with too few delivered symbols, SourceOutageError when the source is down.
+    """
+
+    table = "stock_data"
+    follows = (CollectSymbols,)
+    priority = 80
+
+    def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        folder = storage().root / "raw" / "prices" / str(sessions[-1])
+        with writing() as connection:
+            requests = plan(connection, sessions)
+        self._collect(requests, folder)
+        requests, restated = self._renew_restated(requests, folder)
+        with writing() as connection:
+            read_answers(connection, folder, requests)
+            changes = store_answers(connection, restated)
+            outcomes = {session: self._judge(connection, session) for session in sessions}
+        if any(isinstance(outcome, SourceOutageError) for outcome in outcomes.values()):
+            supersede(folder)
+        logger.info("%s: %s", describe(sessions), ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in changes.items()))
+        return {s: o if isinstance(o, PipelineError) else {**o, **changes} for s, o in outcomes.items()}
+
+    def _collect(self, requests: Sequence[BarRequest], folder: pathlib.Path) -> None:
+        if not requests:
+            return
+        with Bar("prices", self.say) as bar:
+            configured_source().collect(requests, folder, bar.advance)
+
+    def _renew_restated(
+        self, requests: list[BarRequest], folder: pathlib.Path
+    ) -> tuple[list[BarRequest], dict[str, str]]:
+        """Ask for the whole history of symbols whose basis of adjustment has changed."""
+        with writing() as connection:
+            read_answers(connection, folder, requests)
+            restated = restated_symbols(connection)
+            renewals = whole_histories(connection, [r for r in requests if r.symbol in restated])
+        for symbol, evidence in restated.items():
+            logger.info("%s: %s; its whole history is fetched anew", symbol, evidence)
+        self._collect([renewal for renewal in renewals if renewal not in requests], folder)
+        kept = [request for request in requests if request.symbol not in restated]
+        return kept + renewals, restated
+
+    def _judge(self, connection: DuckDBPyConnection, session: dt.date) -> Outcome:
+        counts = store_coverage(connection, session)
+        known = sum(counts.values()) - counts["unknown"]
+        coverage = (counts["stored"] + counts["not_traded"]) / known if known else 0.0
+        if coverage < quality().min_coverage:
+            return CoverageError(_too_few(connection, session, coverage, counts))
+        if counts["stored"] < known * quality().min_traded:
+            ask_again(connection, session, "the source lacked the session")
+            return SourceOutageError(_session_absent(session, counts))
+        connection.execute("DELETE FROM recollections WHERE date = ?", [session])
+        self.finish(connection, session)
+        logger.info("%s: coverage %.2f %% (%s)", session, 100 * coverage, _counted(counts))
+        return {"coverage": coverage, **counts}
+
+
+def ask_again(connection: DuckDBPyConnection, session: dt.date, reason: str) -> None:
+    """Have the next run of the session ask the source anew, although it has answered before."""
+    connection.execute("INSERT INTO recollections (date, reason) VALUES (?, ?)", [session, reason])
+
+
+def supersede(folder: pathlib.Path) -> None:
+    """Set answers aside that are not to be used again: they stay, under a name with a number."""
+    if folder.exists():
+        number = next(n for n in itertools.count(1) if not folder.with_name(f"{folder.name}.{n}").exists())
+        folder.rename(folder.with_name(f"{folder.name}.{number}"))
+
+
+def describe(sessions: Sequence[dt.date]) -> str:
+    """One session, or the span of several, in a few words."""
+    return str(sessions[0]) if len(sessions) == 1 else f"{sessions[0]} to {sessions[-1]} ({len(sessions)} sessions)"
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {state}" for state, count in counts.items())
+
+
+def _too_few(connection: DuckDBPyConnection, session: dt.date, coverage: float, counts: dict[str, int]) -> str:
+    rows = connection.execute(
+        "SELECT symbol, reason FROM price_coverage WHERE date = ? AND state = 'failed' ORDER BY symbol LIMIT 5", [session]
+    ).fetchall()
+    names = "; ".join(f"{symbol}: {reason}" for symbol, reason in rows)
+    return (
+        f"session {session}: {coverage:.1%} of the expected symbols were delivered, {quality().min_coverage:.1%} are needed "
+        f"({_counted(counts)}). First failures: {names}. What was delivered is kept; "
+        f"luigi --module pipeline DailyPipeline --date {session} asks for the rest"
+    )
+
+
+def _session_absent(session: dt.date, counts: dict[str, int]) -> str:
+    return (
+        f"session {session}: the source answers, but has no bar of it for most symbols ({_counted(counts)}); it lacks the "
+        f"session as a whole. Try again later: luigi --module pipeline DailyPipeline --date {session}"
+    )

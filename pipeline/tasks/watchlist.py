@@ -1,0 +1,43 @@
+"""The fourth stage: the scans over the session."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Sequence
+
+from pipeline.database import writing
+from pipeline.errors import ScanError
+from pipeline.scans import store_watchlist
+from pipeline.tasks.base import Outcome, SessionTask
+from pipeline.tasks.indicators import ComputeIndicators
+
+logger = logging.getLogger("pipeline")
+
+
+class ScanWatchlist(SessionTask):
+    """The watchlist of one session: `daily_watchlist`, replaced as a whole. No hit at all is a valid result.
+
+    Runs for one session at a time, so that a session which failed in a combined run is noticed here, alone.
+
+    Raises ScanError for a scan of the configuration that cannot be run.
+    """
+
+    table = "daily_watchlist"
+    follows = (ComputeIndicators,)
+    priority = 60
+    batchable = False
+
+    def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        return {session: self._scan(session) for session in sessions}
+
+    def _scan(self, session: dt.date) -> Outcome:
+        try:
+            with writing() as connection:
+                hits = store_watchlist(connection, session)
+                self.finish(connection, session)
+        except ScanError as error:
+            return error
+        found = ", ".join(f"{count} by {scan}" for scan, count in hits.items())
+        logger.info("%s: %d symbols on the watchlist (%s)", session, sum(hits.values()), found)
+        return {"hits": hits}

@@ -1,0 +1,50 @@
+"""The rules that a bar must keep to be stored; a bar that breaks one goes to `rejected_bars` under the rule's name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline import calendar
+from pipeline.config import quality
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+#: Prices are compared with this relative slack: sources round the four prices of a bar one by one.
+SLACK = 0.001
+
+#: Rule -> SQL that is true for a bar that breaks it, in the order in which the first one broken names the bar.
+#: `previous` is the close of the bar before, `has_action` tells that a split or dividend takes effect on the date.
+RULES: dict[str, str] = {
+    "value_missing": "open IS NULL OR high IS NULL OR low IS NULL OR close IS NULL OR volume IS NULL",
+    "price_not_positive": "least(open, high, low, close) <= 0 OR NOT isfinite(open + high + low + close)",
+    "volume_negative": "volume < 0",
+    "not_a_session": "NOT EXISTS (FROM calendar_sessions c WHERE c.date = bar.date)",
+    "session_twice": "copies > 1",
+    "high_too_low": "high < greatest(open, close, low) * (1 - $slack)",
+    "low_too_high": "low > least(open, close, high) * (1 + $slack)",
+    "move_too_large": "NOT has_action AND (close > previous * $move OR close < previous / $move)",
+}
+
+
+def split_by_rules(connection: DuckDBPyConnection) -> None:
+    """Divide the temporary table `answered_bars` into `good_bars` and `bad_bars` (with a column `rule`).
+
+    Bars without any value are neither: the source has nothing for that session.
+    """
+    connection.execute("CREATE TEMP TABLE calendar_sessions AS SELECT unnest(?::DATE[]) AS date", [list(calendar.sessions())])
+    cases = " ".join(f"WHEN {broken} THEN '{rule}'" for rule, broken in RULES.items())
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE judged_bars AS
+        SELECT *, CASE {cases} END AS rule FROM (
+            SELECT *, coalesce(split_ratio, dividend) IS NOT NULL AS has_action,
+                   count(*) OVER (PARTITION BY symbol, date) AS copies,
+                   lag(close) OVER (PARTITION BY symbol ORDER BY date) AS previous
+            FROM answered_bars WHERE coalesce(open, high, low, close) IS NOT NULL
+        ) bar
+        """,
+        {"slack": SLACK, "move": quality().max_move},
+    )
+    connection.execute("CREATE TEMP TABLE good_bars AS FROM judged_bars WHERE rule IS NULL")
+    connection.execute("CREATE TEMP TABLE bad_bars AS FROM judged_bars WHERE rule IS NOT NULL")
