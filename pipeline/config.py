@@ -7,6 +7,7 @@ The defaults here and the values in config/luigi.cfg are kept equal by a test. S
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterator
 
 import luigi
 from luigi.parameter import ParameterVisibility
@@ -110,3 +111,16 @@ class retention(luigi.Config):
     log_days = luigi.IntParameter(default=30, description="days that log files are kept")
     work_days = luigi.IntParameter(default=2, description="days that intermediate files of unfinished runs are kept")
     backups = luigi.IntParameter(default=3, description="number of database backups that are kept")
+
+
+#: Every section, in the order of config/luigi.cfg.
+SECTIONS: tuple[type[luigi.Config], ...] = (
+    market, nasdaq, yahoo, files, simulated, storage, quality, indicators, scans, spark_runtime, redis, alerts, retention,
+)
+
+
+def all_settings() -> Iterator[tuple[str, str]]:
+    """Section and name of every setting."""
+    for section in SECTIONS:
+        for name, _ in section.get_params():
+            yield section.__name__, name

@@ -13,13 +13,13 @@ import pathlib
 import sys
 from typing import IO
 
-from pipeline.config import absolute
+from pipeline.config import storage
 from pipeline.errors import RunInProgressError
 
 
-def acquire(data_dir: str, shared: bool) -> IO[str]:
+def acquire(shared: bool) -> IO[str]:
     """Take the lock for the life of the returned file. Raises RunInProgressError, which names the holder."""
-    path = absolute(data_dir) / "run.lock"
+    path = storage().root / "run.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+", encoding="utf-8")
     try:

@@ -24,7 +24,7 @@ import luigi.configuration
 from luigi.worker import TaskProcess, _get_retry_policy_dict
 
 from pipeline import journal, runlock
-from pipeline.config import ROOT
+from pipeline.config import ROOT, all_settings
 from pipeline.errors import PipelineError, RunInProgressError
 from pipeline.processes import die_with_parent
 
@@ -49,7 +49,7 @@ def prepare(arguments: Sequence[str]) -> None:
         return
     local = choose_scheduler(options)
     try:
-        _held.append(runlock.acquire(options.storage_data_dir, shared=not local))
+        _held.append(runlock.acquire(shared=not local))
     except RunInProgressError as error:
         logger.error("%s", error)
         sys.exit(luigi.configuration.get_config().getint("retcode", "already_running", 10))
@@ -60,16 +60,26 @@ def prepare(arguments: Sequence[str]) -> None:
 
 
 def _early_options(arguments: Sequence[str]) -> argparse.Namespace:
-    """The few options that matter before Luigi parses all of them."""
+    """The options that matter before Luigi parses them, or after it has forgotten them.
+
+    Settings of ours that the command line gives become those of the configuration, so that they hold until the process
+    ends.
+    """
     config = luigi.configuration.get_config()
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--storage-data-dir", default=config.get("storage", "data_dir", "data"))
     parser.add_argument("--local-scheduler", action="store_true", default=config.getboolean("core", "local_scheduler", False))
     parser.add_argument("--scheduler-url", default="")
     parser.add_argument("--scheduler-host", default="")
     parser.add_argument("--scheduler-port", default="")
     parser.add_argument("-h", "--help", "--help-all", action="store_true")
-    return parser.parse_known_args(list(arguments))[0]
+    settings = {f"{section}_{name}": (section, name) for section, name in all_settings()}
+    for option in settings:
+        parser.add_argument(f"--{option.replace('_', '-')}", dest=option)
+    options = parser.parse_known_args(list(arguments))[0]
+    for option, (section, name) in settings.items():
+        if getattr(options, option) is not None:
+            config.set(section, name, getattr(options, option).replace("%", "%%"))
+    return options
 
 
 def choose_scheduler(options: argparse.Namespace) -> bool:

@@ -38,6 +38,7 @@ class CollectPrices(SessionTask):
 
     table = "stock_data"
     follows = (CollectSymbols,)
+    retry_count = 2
     priority = 80
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:

@@ -34,6 +34,7 @@ class CollectSymbols(SessionTask):
     """
 
     table = "symbol_snapshots"
+    retry_count = 2
     priority = 90
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:

@@ -1,0 +1,187 @@
+"""The one definition of every indicator: TA-Lib's, over one symbol's bars at a time.
+
+Spark's workers import this file by itself, as the module `indicators`; it must not import anything of the package.
+
+The bars of a symbol are its sessions in order, with no NaN among them (TA-Lib answers wrongly behind one). A value is
+null until its window is full. Formulas and seeds are those of TA-Lib (https://ta-lib.org/functions/): Wilder's
+smoothing for the RSI, moving averages of the MACD seeded by a simple one and started together, population deviation for
+the Bollinger bands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import talib
+
+Column = npt.NDArray[np.float64]
+
+RSI_PERIOD = 14
+MACD_FAST, MACD_SLOW, MACD_SIGNAL = 12, 26, 9
+BAND_PERIOD, BAND_DEVIATIONS = 20, 2.0
+VOLUME_PERIOD = 30
+
+#: One row a symbol and session, sorted by both; `wanted` marks the rows that values are wanted for.
+INPUT_SCHEMA = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("date", pa.date32()),
+        ("open", pa.float64()),
+        ("high", pa.float64()),
+        ("low", pa.float64()),
+        ("close", pa.float64()),
+        ("volume", pa.int64()),
+        ("wanted", pa.bool_()),
+    ]
+)
+
+
+class BarsError(ValueError):
+    """The table of bars has not the shape that the indicators are defined for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bars:
+    """One symbol's sessions, oldest first: dollars and shares, contiguous float64 as TA-Lib takes them."""
+
+    open: Column
+    high: Column
+    low: Column
+    close: Column
+    volume: Column
+
+
+@dataclasses.dataclass(frozen=True)
+class Indicator:
+    """A function that gives one array as long as the bars for each of `columns`, NaN where it has no value."""
+
+    columns: tuple[str, ...]
+    compute: Callable[[Bars], Sequence[Column]]
+
+
+def _rsi(bars: Bars) -> Sequence[Column]:
+    return (talib.RSI(bars.close, RSI_PERIOD),)
+
+
+def _macd(bars: Bars) -> Sequence[Column]:
+    return talib.MACD(bars.close, MACD_FAST, MACD_SLOW, MACD_SIGNAL)
+
+
+def _bollinger_bands(bars: Bars) -> Sequence[Column]:
+    """Upper, middle and lower band, and where the close lies between lower (0) and upper (1)."""
+    upper, middle, lower = talib.BBANDS(bars.close, BAND_PERIOD, BAND_DEVIATIONS, BAND_DEVIATIONS)
+    width = upper - lower
+    # Equal closes may leave a width of rounding errors, and the position within that would be noise.
+    flat = talib.MAX(bars.close, BAND_PERIOD) == talib.MIN(bars.close, BAND_PERIOD)
+    width[flat | (width <= 0)] = np.nan
+    return upper, middle, lower, (bars.close - lower) / width
+
+
+def _simple_average(period: int) -> Callable[[Bars], Sequence[Column]]:
+    return lambda bars: (talib.SMA(bars.close, period),)
+
+
+def _average_volume(bars: Bars) -> Sequence[Column]:
+    """The mean volume of the sessions *before* each one, so that a day's volume is not measured against itself."""
+    before = np.full_like(bars.volume, np.nan)
+    before[1:] = talib.SMA(bars.volume, VOLUME_PERIOD)[:-1]
+    return (before,)
+
+
+#: Every indicator by the name that it is switched on with.
+INDICATORS: dict[str, Indicator] = {
+    "rsi_14": Indicator(("rsi_14",), _rsi),
+    "macd": Indicator(("macd", "macd_signal", "macd_hist"), _macd),
+    "bollinger_bands": Indicator(("bb_upper", "bb_middle", "bb_lower", "bb_position"), _bollinger_bands),
+    "sma_20": Indicator(("sma_20",), _simple_average(20)),
+    "sma_50": Indicator(("sma_50",), _simple_average(50)),
+    "avg_volume_30": Indicator(("avg_volume_30",), _average_volume),
+}
+
+COLUMNS = tuple(column for indicator in INDICATORS.values() for column in indicator.columns)
+
+#: One row a wanted row of the bars, in their order; the columns are the same whichever indicators are switched on.
+OUTPUT_SCHEMA = pa.schema(
+    [("symbol", pa.string()), ("date", pa.date32()), *((column, pa.float64()) for column in COLUMNS)]
+)
+
+
+def compute(bars: pa.Table, names: Collection[str] = tuple(INDICATORS)) -> pa.Table:
+    """Values of the indicators `names` for the wanted rows of `bars` (INPUT_SCHEMA), as a table of OUTPUT_SCHEMA.
+
+    The columns of the other indicators are null. Raises BarsError for bars that are not sorted, not unique, or have
+    nulls or NaN, and for an unknown name.
+    """
+    chosen = [_named(name) for name in names]
+    bars = _conform(bars)
+    starts = _symbol_starts(bars)
+    wanted = bars["wanted"].to_numpy()
+    values = np.full((len(COLUMNS), bars.num_rows), np.nan)
+    arrays = {field.name: bars[field.name].to_numpy().astype(np.float64) for field in dataclasses.fields(Bars)}
+    for first, last in zip(starts, [*starts[1:], bars.num_rows], strict=True):
+        if wanted[first:last].any():
+            symbol = Bars(**{name: array[first:last] for name, array in arrays.items()})
+            _fill(values[:, first:last], symbol, chosen)
+    return _output(bars, wanted, values)
+
+
+def _named(name: str) -> Indicator:
+    if name not in INDICATORS:
+        raise BarsError(f"unknown indicator {name!r}; there are: {', '.join(INDICATORS)}")
+    return INDICATORS[name]
+
+
+def _conform(bars: pa.Table) -> pa.Table:
+    """The columns of INPUT_SCHEMA, in one chunk each, complete and finite."""
+    missing = [name for name in INPUT_SCHEMA.names if name not in bars.column_names]
+    if missing:
+        raise BarsError(f"the bars have no column {', '.join(missing)}; found: {', '.join(bars.column_names)}")
+    bars = bars.select(INPUT_SCHEMA.names).cast(INPUT_SCHEMA).combine_chunks()
+    for name in INPUT_SCHEMA.names:
+        column = bars[name]
+        if pa.types.is_floating(column.type):
+            usable = np.isfinite(column.to_numpy())
+        else:
+            usable = column.is_valid().to_numpy()
+        if not usable.all():
+            row = int(usable.argmin())
+            raise BarsError(f"no usable {name} for {bars['symbol'][row]} on {bars['date'][row]}: {column[row]}")
+    return bars
+
+
+def _symbol_starts(bars: pa.Table) -> list[int]:
+    """The first row of every symbol; raises BarsError unless the rows are sorted by symbol and date, each once."""
+    if bars.num_rows == 0:
+        return []
+    codes = bars["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
+    # A dictionary numbers the symbols as they first appear: a code that falls is a symbol that appears again.
+    steps = np.diff(codes)
+    days = np.diff(bars["date"].cast(pa.int32()).to_numpy())
+    wrong = (steps < 0) | ((steps == 0) & (days <= 0))
+    if wrong.any():
+        row = int(wrong.argmax()) + 1
+        raise BarsError(f"the bars are not sorted by symbol and date: {bars['symbol'][row]} on {bars['date'][row]}")
+    return [0, *(np.flatnonzero(steps) + 1).tolist()]
+
+
+def _fill(values: npt.NDArray[np.float64], bars: Bars, chosen: Sequence[Indicator]) -> None:
+    for indicator in chosen:
+        for column, result in zip(indicator.columns, indicator.compute(bars), strict=True):
+            values[COLUMNS.index(column)] = result
+
+
+def _output(bars: pa.Table, wanted: npt.NDArray[np.bool_], values: npt.NDArray[np.float64]) -> pa.Table:
+    keys = bars.select(["symbol", "date"]).filter(bars["wanted"])
+    columns = [_with_nulls(column) for column in values[:, wanted]]
+    return pa.table([keys["symbol"], keys["date"], *columns], schema=OUTPUT_SCHEMA)
+
+
+def _with_nulls(column: Column) -> pa.Array:
+    """The array with null for NaN. Made from its buffers: `pa.array` would load pandas, which takes longer than all else."""
+    has_value = ~np.isnan(column)
+    validity = pa.py_buffer(np.packbits(has_value, bitorder="little"))
+    return pa.Array.from_buffers(pa.float64(), len(column), [validity, pa.py_buffer(np.ascontiguousarray(column))])

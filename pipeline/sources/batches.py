@@ -1,0 +1,37 @@
+"""Collecting from a source that answers a whole batch at once, as files and the simulated market do."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+
+from pipeline.answers import ANSWER_SCHEMA, batch_names, land_batch, unanswered
+from pipeline.sources import BarRequest, Progress
+
+BATCH_SIZE = 100
+
+AnswerBatch = Callable[[Sequence[BarRequest]], pa.Table]
+
+
+def collect_in_batches(
+    requests: Sequence[BarRequest], folder: pathlib.Path, progress: Progress, answer: AnswerBatch
+) -> None:
+    """Land the answers of all requests that the folder does not answer yet, a batch file for BATCH_SIZE symbols.
+
+    `answer` makes of a batch a table of ANSWER_SCHEMA with at least one row a request.
+    """
+    open_requests = unanswered(folder, requests)
+    names = batch_names(folder)
+    progress(len(requests) - len(open_requests), len(requests), "already there")
+    for start in range(0, len(open_requests), BATCH_SIZE):
+        batch = open_requests[start : start + BATCH_SIZE]
+        name = next(names)
+        land_batch(folder / f"{name}.parquet", answer(batch))
+        progress(len(requests) - len(open_requests) + start + len(batch), len(requests), name)
+
+
+def repeated(value: object, name: str, count: int) -> pa.Array:
+    """`count` times the same value in a column of ANSWER_SCHEMA."""
+    return pa.repeat(pa.scalar(value, ANSWER_SCHEMA.field(name).type), count)
