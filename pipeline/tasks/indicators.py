@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DENSE = 0.95
 
 
-class ComputeIndicators(SparkJob, SessionTask):
+class ComputeIndicators(SessionTask, SparkJob):
     """The indicators of every stored bar of the sessions, and of stored indicators whose bars have changed since.
 
     `work/indicators/` gets the bars as Parquet, bucketed by symbol; one Spark job turns them into Parquet rows of
@@ -75,18 +75,23 @@ def export_bars(connection: DuckDBPyConnection, sessions: Sequence[dt.date], fol
         {"window": window, "first": sessions[0], "enough": enough},
     )
     connection.execute(
-        f"""
-        COPY (
-            SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.volume, w.symbol IS NOT NULL AS wanted,
-                   hash(b.symbol) % {indicators().buckets:d} AS bucket
-            FROM stock_data b LEFT JOIN wanted_rows w USING (symbol, date)
-            WHERE b.symbol IN (SELECT symbol FROM wanted_rows) AND b.date <= (SELECT max(date) FROM wanted_rows)
-              AND (b.date >= $window OR b.symbol IN (FROM whole_symbols))
-            ORDER BY bucket, b.symbol, b.date
-        ) TO '{_quoted(folder)}' (FORMAT parquet, PARTITION_BY (bucket), COMPRESSION zstd)
+        """
+        CREATE TEMP TABLE exported AS
+        SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.volume, w.symbol IS NOT NULL AS wanted
+        FROM stock_data b LEFT JOIN wanted_rows w USING (symbol, date)
+        WHERE b.symbol IN (SELECT symbol FROM wanted_rows) AND b.date <= (SELECT max(date) FROM wanted_rows)
+          AND (b.date >= $window OR b.symbol IN (FROM whole_symbols))
         """,
         {"window": window},
     )
+    for bucket in range(indicators().buckets):
+        connection.execute(
+            f"""
+            COPY (FROM exported WHERE hash(symbol) % $buckets = $bucket ORDER BY symbol, date)
+            TO '{_quoted(folder)}/bucket-{bucket:04d}.parquet' (FORMAT parquet, COMPRESSION zstd)
+            """,
+            {"buckets": indicators().buckets, "bucket": bucket},
+        )
 
 
 def _choose_rows(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> None:
