@@ -31,8 +31,8 @@ BACKOFF = 0.5
 #: Share of the probe that has to fail for an outage.
 OUTAGE_SHARE = 0.9
 PROBE_RETRIES = 1
-#: A process costs a second to start, which fewer requests than this do not repay.
-REQUESTS_PER_PROCESS = 30
+#: A process costs a second of CPU to start, which fewer requests than this do not repay.
+REQUESTS_PER_PROCESS = 100
 
 Record = dict[str, Any]
 

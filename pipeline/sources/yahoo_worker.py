@@ -62,7 +62,8 @@ class Asker:
         yfinance.config.debug.hide_exceptions = False
         self.settings = settings
         self.session = ChartSession(settings.base_url, pace, settings.timeout, settings.retry_budget)
-        self.data = YfData(session=self.session)
+        self.data = YfData(session=self.session)  # one a process, whoever makes it
+        self.data.cache_get.cache_clear()
 
     def answer(self, symbol: str, first: dt.date, last: dt.date, retries: int) -> dict[str, Any]:
         """The columns of answers.py as a dictionary; `bars` holds the columns from `date` on, as lists."""
