@@ -17,6 +17,7 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import calendar
@@ -32,17 +33,19 @@ from pipeline.sources.simulated_companies import (
     business,
     country,
     is_unknown,
+    issuer,
     name,
     roster,
     seats_by_ticker,
     ticker,
 )
-from pipeline.sources.simulated_market import Window, window
+from pipeline.sources.simulated_market import Seats, Window, window
 
 FIRST_SESSION = dt.date(FIRST_YEAR, 1, 3)
 #: How far back a listing looks for the last sale of a company that did not trade.
 LAST_SALE_SESSIONS = 40
 PRICES = ("open", "high", "low", "close")
+NOBODY = (0, -1)
 
 
 class SimulatedSource:
@@ -73,12 +76,25 @@ class SimulatedSource:
 
     def collect(self, requests: Sequence[BarRequest], folder: pathlib.Path, progress: Progress) -> None:
         """See `Source`. A company that is not listed yet, or no more, is known and has no bars then."""
-        collect_in_batches(requests, folder, progress, self._answer)
+        collect_in_batches(requests, folder, progress, self.answer)
 
-    def _answer(self, requests: Sequence[BarRequest]) -> pa.Table:
-        return pa.concat_tables([self.bars(request) for request in requests])
+    def answer(self, requests: Sequence[BarRequest]) -> pa.Table:
+        """The answers to all requests, as rows of ANSWER_SCHEMA. Looks at each year once for all of them."""
+        first = max(min(request.first for request in requests), FIRST_SESSION)
+        sessions = calendar.sessions_between(first, max(request.last for request in requests))
+        found = [self.seats.get(request.symbol, NOBODY) for request in requests]
+        seen = self._window([seat for seat, _ in found], sessions) if sessions else None
+        days = np.array(sessions, dtype="datetime64[D]")
+        tables = []
+        for row, (request, (seat, generation)) in enumerate(zip(requests, found, strict=True)):
+            if (seat, generation) == NOBODY or is_unknown(seat):
+                tables.append(_answer_table(request, "unknown", "the simulated market has no such symbol", {}))
+                continue
+            columns = adjusted_bars(request, seen, row, generation, days) if seen else {}
+            tables.append(_answer_table(request, "ok", None, columns))
+        return pa.concat_tables(tables)
 
-    def _window(self, seats: slice, sessions: Sequence[dt.date]) -> Window:
+    def _window(self, seats: Seats, sessions: Sequence[dt.date]) -> Window:
         return window(self.roster, seats, sessions, calendar.session_before(sessions[0]))
 
     def _companies(self, seen: Window) -> list[Company]:
@@ -90,15 +106,15 @@ class SimulatedSource:
     def _company(self, seat: int, generation: int, quote: tuple[float | None, float | None, int], shares: float) -> Company:
         last_sale, net_change, volume = quote
         has_cap = self.roster.is_share[seat] and seat % 100 != 63 and last_sale is not None
-        sector, industry, _ = business(self.roster, seat)
+        sector, industry, _ = business(self.roster, issuer(seat))
         return Company(
             symbol=ticker(seat, generation),
             name=name(self.roster, seat, generation),
             sector=sector,
             industry=industry,
-            country=country(self.roster, seat),
-            market_cap=round(float(shares) * last_sale) if has_cap and last_sale is not None else None,
-            ipo_year=self._ipo_year(seat, generation),
+            country=country(self.roster, issuer(seat)),
+            market_cap=float(round(shares * last_sale)) if has_cap and last_sale is not None else None,
+            ipo_year=self._ipo_year(issuer(seat), generation),
             last_sale=last_sale,
             net_change=net_change,
             volume=volume,
@@ -110,18 +126,6 @@ class SimulatedSource:
             return 1975 + int(drawn * 25) if drawn < 0.9 else None
         period, phase = int(self.roster.change_period[seat]), int(self.roster.change_phase[seat])
         return FIRST_YEAR + (phase - FIRST_YEAR) % period + (generation - 1) * period
-
-    def bars(self, request: BarRequest) -> pa.Table:
-        """The answer to one request, as rows of ANSWER_SCHEMA."""
-        seat, generation = self.seats.get(request.symbol, (-1, 0))
-        if seat < 0 or is_unknown(seat):
-            return _answer_table(request, "unknown", "the simulated market has no such symbol", {})
-        sessions = calendar.sessions_between(max(request.first, FIRST_SESSION), request.last)
-        if not sessions:
-            return _answer_table(request, "ok", None, {})
-        seen = self._window(slice(seat, seat + 1), sessions)
-        rows = np.flatnonzero((seen.generation[0] == generation) & seen.has_bar[0])
-        return _answer_table(request, "ok", None, adjusted_rows(seen, rows, np.array(sessions, dtype="datetime64[D]")))
 
 
 def last_quotes(seen: Window) -> list[tuple[float | None, float | None, int]]:
@@ -139,17 +143,21 @@ def last_quotes(seen: Window) -> list[tuple[float | None, float | None, int]]:
     return quotes
 
 
-def adjusted_rows(seen: Window, rows: np.ndarray, sessions: np.ndarray) -> dict[str, pa.Array]:
-    """The columns of these sessions of the window's one seat, adjusted for the splits up to its last session."""
-    basis = seen.factor[0, -1] / seen.factor[0, rows]
-    empty = seen.is_null[0, rows]
-    prices = {field: pa.array(getattr(seen, field)[0, rows] / basis, mask=empty) for field in PRICES}
+def adjusted_bars(
+    request: BarRequest, seen: Window, row: int, generation: int, days: npt.NDArray[np.datetime64]
+) -> dict[str, pa.Array]:
+    """The columns of one company's bars in the range asked for, adjusted for the splits up to its last session."""
+    begin, end = np.searchsorted(days, np.datetime64(request.first)), np.searchsorted(days, np.datetime64(request.last), "right")
+    rows = begin + np.flatnonzero((seen.generation[row, begin:end] == generation) & seen.has_bar[row, begin:end])
+    basis = seen.factor[row, end - 1] / seen.factor[row, rows]
+    empty = seen.is_null[row, rows]
+    prices = {field: pa.array(getattr(seen, field)[row, rows] / basis, mask=empty) for field in PRICES}
     return {
-        "date": pa.array(sessions[rows]),
+        "date": pa.array(days[rows]),
         **prices,
-        "volume": pa.array(np.round(seen.volume[0, rows] * basis).astype(np.int64), mask=empty),
-        "dividend": _without_nan(seen.dividend[0, rows] / basis),
-        "split_ratio": _without_nan(seen.split[0, rows]),
+        "volume": pa.array(np.round(seen.volume[row, rows] * basis).astype(np.int64), mask=empty),
+        "dividend": _without_nan(seen.dividend[row, rows] / basis),
+        "split_ratio": _without_nan(seen.split[row, rows]),
     }
 
 

@@ -65,13 +65,13 @@ def words(seed: int, stream: int, rows: int, columns: int) -> npt.NDArray[np.uin
 
 def uniform(drawn: npt.NDArray[np.uint64]) -> Floats:
     """Numbers in [0, 1), one a word."""
-    return (drawn >> np.uint64(11)) * 2.0**-53
+    return (drawn >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def normal(drawn: npt.NDArray[np.uint64]) -> Floats:
     """Numbers with mean 0 and deviation 1, one a word: the sum of four uniform ones (Irwin-Hall), within 3.5."""
-    quarters = sum(((drawn >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.float64) for shift in (0, 16, 32, 48))
-    return (quarters - 2.0 * 65535) / (65536 * np.sqrt(4 / 12))
+    quarters = [(drawn >> np.uint64(shift)) & np.uint64(0xFFFF) for shift in (0, 16, 32, 48)]
+    return (np.sum(quarters, axis=0, dtype=np.float64) - 2.0 * 65535) / (65536 * (4 / 12) ** 0.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ def roster(seed: int, seats: int) -> Roster:
     drawn = words(seed, 0, seats, 24)
     u = uniform(drawn)
     seat = np.arange(seats)
-    is_share = seat % 24 != 10
+    is_share = np.array([issuer(number) == number for number in range(seats)])
     size = u[:, 0]
     price = np.maximum(np.exp(1.4 + 2.6 * size + 0.8 * normal(drawn[:, 1])), 1.0)
     price = np.where(is_share, price, 0.5 + u[:, 1])
@@ -156,6 +156,11 @@ def roster(seed: int, seats: int) -> Roster:
     )
 
 
+def issuer(seat: int) -> int:
+    """The seat of the company whose security this is."""
+    return seat - 1 if seat % 24 == 10 else seat
+
+
 def is_unknown(seat: int) -> bool:
     """One seat in a hundred is listed by the exchange and unknown where the bars come from."""
     return seat % 100 == 37
@@ -165,8 +170,8 @@ def ticker(seat: int, generation: int) -> str:
     """Four letters, the second a vowel; with a fifth one for warrants, units and rights. Every ticker is unique."""
     if generation == 0 and seat in TRAPS:
         return TRAPS[seat]
-    if seat % 24 == 10:
-        return ticker(seat - 1, 0) + DERIVED[seat // 24 % 3][0]
+    if issuer(seat) != seat:
+        return ticker(issuer(seat), 0) + DERIVED[seat // 24 % 3][0]
     code = ((seat * GENERATIONS + generation) * 7919 + 4242) % (26 * 5 * 26 * 26)  # 7919 shares no factor with it
     code, fourth = divmod(code, 26)
     code, third = divmod(code, 26)
@@ -176,7 +181,7 @@ def ticker(seat: int, generation: int) -> str:
 
 def name(people: Roster, seat: int, generation: int) -> str:
     if not people.is_share[seat]:
-        return f"{name(people, seat - 1, 0).removesuffix(' Common Stock')} {DERIVED[seat // 24 % 3][1]}"
+        return f"{name(people, issuer(seat), 0).removesuffix(' Common Stock')} {DERIVED[seat // 24 % 3][1]}"
     number = int(people.draws[seat, 0] * 10**6) + 7919 * generation
     first, second = FIRST_WORDS[number % len(FIRST_WORDS)], SECOND_WORDS[number // 40 % len(SECOND_WORDS)]
     return f"{first} {second} {business(people, seat)[2]} {FORMS[number // 960 % len(FORMS)]} Common Stock"

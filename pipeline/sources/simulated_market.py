@@ -29,6 +29,9 @@ from pipeline.sources.simulated_companies import (
     words,
 )
 
+#: Which seats: a slice of them, or their numbers.
+Seats = slice | list[int]
+
 DAYS = 366
 #: Days of a stretch in which a company falls, rises or does neither.
 STRETCH = 21
@@ -109,8 +112,12 @@ def simulated_year(seed: int, seats: int, year: int) -> Year:
     busy = np.abs(moves) / volatility - 0.8
     tenancy = tenancies(people, year, shape)
     presence = uniform(drawn[:, 7])
+    opening, high, low, close = np.maximum(np.round(quoted, 2), 0.01)
     return Year(
-        *np.maximum(np.round(quoted, 2), 0.01),
+        open=opening,
+        high=high,
+        low=low,
+        close=close,
         volume=np.round(shares * crowd * spike * np.exp(0.35 * normal(drawn[:, 4]) + 0.3 * busy)),
         trades=~halts(shape) & ~(people.is_thin[:, None] & (presence < 0.2)),
         is_null=(presence > 0.5) & (presence < 0.5001),
@@ -140,14 +147,14 @@ def quotes(path: Floats, volatility: Floats, shocks: Floats) -> Floats:
 def stretches(drawn: Floats) -> tuple[Floats, Floats]:
     """Drift of a day in units of the volatility, and the factor of its volume: slumps, rallies, and quiet times."""
     kind = np.repeat(drawn, STRETCH, axis=1)[:, :DAYS]
-    slump, rally = kind < 0.10, kind > 0.92
+    slump, rally = kind < 0.12, kind > 0.90
     return np.where(slump, -0.55, np.where(rally, 0.5, 0.02)), np.where(slump, 1.5, 1.0)
 
 
 def spikes(chance: Floats, size: Floats) -> tuple[Floats, Floats]:
     """Factor of the volume and the jump of the price, on the few days with news."""
-    news = chance < 0.012
-    up = np.where(chance < 0.006, 1.0, -1.0)
+    news = chance < 0.016
+    up = np.where(chance < 0.008, 1.0, -1.0)
     return np.where(news, 3.0 + 6.0 * size, 1.0), np.where(news, up * (1.5 + 2.5 * size), 0.0)
 
 
@@ -162,8 +169,8 @@ def split_factors(people: Roster, year: int, shape: Floats) -> tuple[Floats, Flo
     """Shares for each original one before and after the year's split, and the day of it."""
     before = people.splits_before(year) % 2
     after = people.splits_before(year + 1) % 2
-    day = np.where(before != after, 10 + (shape[:, 3] * 340).astype(int), DAYS)
-    return (*(np.where(state, people.split_factor, 1.0) for state in (before, after)), day)
+    day = np.where((before != after) & people.is_share, 10 + (shape[:, 3] * 340).astype(int), DAYS)
+    return np.where(before, people.split_factor, 1.0), np.where(after, people.split_factor, 1.0), day
 
 
 def tenancies(people: Roster, year: int, shape: Floats) -> tuple[Integers, Integers]:
@@ -194,7 +201,7 @@ class Window:
     dividend: Floats
 
 
-def window(people: Roster, seats: slice, sessions: Sequence[dt.date], before: dt.date) -> Window:
+def window(people: Roster, seats: Seats, sessions: Sequence[dt.date], before: dt.date) -> Window:
     """What happened to the seats on the sessions (ascending, at least one). `before` is the session before them."""
     parts, first = [], 0
     for end in range(1, len(sessions) + 1):
@@ -206,7 +213,7 @@ def window(people: Roster, seats: slice, sessions: Sequence[dt.date], before: dt
     return Window(**{name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names})
 
 
-def _part(people: Roster, seats: slice, sessions: Sequence[dt.date], before: dt.date) -> Window:
+def _part(people: Roster, seats: Seats, sessions: Sequence[dt.date], before: dt.date) -> Window:
     """A window within one year. An event shows on the first session that is not before its day."""
     year = simulated_year(people.seed, len(people), sessions[0].year)
     start = sessions[0].replace(month=1, day=1)
