@@ -1,0 +1,145 @@
+"""scripts/environment in a checkout of its own: a project without dependencies whose build answers to the test."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# The interpreter behind this virtual environment, by its full name: fakes stand before it on the PATH.
+PYTHON = getattr(sys, "_base_executable", sys.executable)
+
+# An in-tree build backend, so that pip installs without a package index. It counts its calls, and where a pipe named
+# `gate` exists it stands still until the test opens the other end.
+BACKEND = '''
+import os, zipfile
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    with open("builds", "a") as log:
+        log.write("build\\n")
+    if os.path.exists("gate"):
+        open("gate", "w").close()
+        open("gate", "w").close()
+    name = "example-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
+        wheel.writestr("example-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: example\\nVersion: 1.0\\n")
+        wheel.writestr("example-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr("example-1.0.dist-info/RECORD", "")
+    return name
+'''
+
+
+@pytest.fixture
+def checkout(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder with a space in its name, scripts/environment, and a project that builds without network."""
+    root = tmp_path / "a checkout"
+    (root / "scripts").mkdir(parents=True)
+    shutil.copy(ROOT / "scripts" / "environment", root / "scripts")
+    (root / "pyproject.toml").write_text('[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n')
+    (root / "backend.py").write_text(BACKEND)
+    (root / "setup.cfg").write_text("[metadata]\nname = example\n")
+    return root
+
+
+def command(checkout: pathlib.Path, script: str) -> list[str]:
+    return ["bash", "-c", f'. "$1/scripts/environment"\n{script}', "scripts/example", str(checkout)]
+
+
+def run(checkout: pathlib.Path, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHON": PYTHON, **variables}
+    return subprocess.run(command(checkout, script), env=environment, capture_output=True, text=True)
+
+
+def builds(checkout: pathlib.Path) -> int:
+    return len((checkout / "builds").read_text().splitlines())
+
+
+def fake(folder: pathlib.Path, name: str, body: str) -> pathlib.Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_shim_that_does_not_run_is_passed_over(checkout: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    for name in ("python3.13", "python3.12", "python3.11"):
+        fake(tmp_path / "shims", name, "echo 'pyenv: command not found' >&2; exit 127")
+    fake(tmp_path / "good", "python3.11", f'exec "{PYTHON}" "$@"')
+    path = f"{tmp_path}/shims:{tmp_path}/good:/usr/bin:/bin"
+    done = run(checkout, 'find_python; "$python" -c "print(1 + 1)"', PYTHON="", PATH=path)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+
+
+def test_old_python_is_refused_by_name(checkout: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    old = fake(tmp_path / "old", "python3", 'test "$1" = --version && echo "Python 3.8.1" || exit 1')
+    done = run(checkout, "environment", PYTHON=str(old))
+    assert done.returncode == 1
+    assert f"needs Python 3.11, 3.12 or 3.13, found: {old} (Python 3.8.1)" in done.stderr
+    assert not (checkout / ".venv").exists()
+
+
+def test_missing_ensurepip_is_one_line_with_the_command(checkout: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    body = f'case "$2" in *ensurepip*) exit 1;; esac; exec "{PYTHON}" "$@"'
+    bare = fake(tmp_path / "bare", "python3", body)
+    # What lies behind a wrapper is the real interpreter, which has it all; here the wrapper shall count.
+    script = 'suitable() { printf "%s\\n" "$1"; }; may_apt() { return 1; }; environment'
+    done = run(checkout, script, PYTHON=str(bare))
+    package = f"python3.{sys.version_info.minor}-venv"
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"scripts/example: {bare} cannot make a virtual environment; "
+        f"run as root: apt-get update && apt-get install -y {package}"
+    ]
+
+
+def test_only_settings_of_the_package_index_are_inherited(checkout: pathlib.Path) -> None:
+    foreign = {"PIP_TARGET": "/nowhere", "PIP_USER": "1", "PYTHONPATH": "/nowhere", "VIRTUAL_ENV": "/nowhere"}
+    kept = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CERT": "/some/ca.crt", "PIP_DEFAULT_TIMEOUT": "7"}
+    done = run(checkout, "env", **foreign, **kept)
+    seen = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    assert foreign.keys() & seen.keys() == set()
+    assert {name: seen.get(name) for name in kept} == kept
+
+
+@pytest.mark.slow
+def test_installs_once_and_again_when_something_changed(checkout: pathlib.Path) -> None:
+    for _ in range(2):
+        assert run(checkout, "environment").returncode == 0
+    assert builds(checkout) == 1
+
+    (checkout / "setup.cfg").write_text("[metadata]\nname = example\nversion = 1.0\n")
+    (checkout / ".venv" / "kept").touch()
+    assert run(checkout, "environment").returncode == 0
+    assert builds(checkout) == 2
+    assert (checkout / ".venv" / "kept").exists()
+
+    moved = checkout.rename(checkout.with_name("moved"))
+    assert run(moved, "environment").returncode == 0
+    assert builds(moved) == 3
+    assert not (moved / ".venv" / "kept").exists()
+
+
+@pytest.mark.slow
+def test_killed_installation_starts_anew(checkout: pathlib.Path) -> None:
+    os.mkfifo(checkout / "gate")
+    environment = {**os.environ, "PYTHON": PYTHON}
+    killed = subprocess.Popen(command(checkout, "environment"), env=environment, start_new_session=True)
+    with open(checkout / "gate"):  # opens when pip is in the middle of the installation
+        os.killpg(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (checkout / ".venv" / "installed").exists()
+
+    (checkout / "gate").unlink()
+    (checkout / ".venv" / "left by the killed one").touch()
+    done = run(checkout, "environment")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (checkout / ".venv").iterdir()} >= {"installed", "bin", "pyvenv.cfg"}
+    assert not (checkout / ".venv" / "left by the killed one").exists()
+    assert not (checkout / ".venv" / "unfinished").exists()
