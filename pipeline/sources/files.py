@@ -1,0 +1,226 @@
+"""Listings and bars from a folder of Parquet or CSV files; docs/files-source.md is its contract for people.
+
+    [files] path/listings/*.parquet|csv     which companies are listed
+    [files] path/bars/*.parquet|csv         their daily bars
+
+DuckDB reads them in memory. In a CSV file every column is text until it is cast to the type wanted, so that no ticker
+(NA, TRUE) is taken for something else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import difflib
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import calendar
+from pipeline.answers import ANSWER_SCHEMA
+from pipeline.config import absolute, files
+from pipeline.errors import FilesSourceError, ListingUnavailableError
+from pipeline.sources import BarRequest, Company, Listing, Progress
+from pipeline.sources.batches import collect_in_batches, repeated
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    type: str
+    is_required: bool = False
+
+
+LISTING_COLUMNS = {
+    "symbol": Column("VARCHAR", is_required=True),
+    "name": Column("VARCHAR", is_required=True),
+    "market_cap": Column("DOUBLE", is_required=True),
+    "date": Column("DATE"),
+    "sector": Column("VARCHAR"),
+    "industry": Column("VARCHAR"),
+    "country": Column("VARCHAR"),
+    "ipo_year": Column("BIGINT"),
+    "last_sale": Column("DOUBLE"),
+    "net_change": Column("DOUBLE"),
+    "volume": Column("BIGINT"),
+}
+BAR_COLUMNS = {
+    "symbol": Column("VARCHAR", is_required=True),
+    "date": Column("DATE", is_required=True),
+    "open": Column("DOUBLE", is_required=True),
+    "high": Column("DOUBLE", is_required=True),
+    "low": Column("DOUBLE", is_required=True),
+    "close": Column("DOUBLE", is_required=True),
+    "volume": Column("BIGINT", is_required=True),
+    "dividend": Column("DOUBLE"),
+    "split_ratio": Column("DOUBLE"),
+}
+TABLES = {"listings": LISTING_COLUMNS, "bars": BAR_COLUMNS}
+READERS = {
+    ".parquet": "read_parquet({path})",
+    ".csv": "read_csv({path}, header = true, all_varchar = true, delim = ',', quote = '\"', skip = 0)",
+}
+
+
+class FilesSource:
+    """The `Source` of `[market] source = files`.
+
+    Every method raises FilesSourceError for a folder, file, column or value that is missing or unusable.
+    """
+
+    name = "files"
+    keeps_listings = True
+    keeps_listings = True
+
+    def __init__(self) -> None:
+        self.folder = absolute(files().path)
+
+    def listing(self, session: dt.date) -> Listing:
+        """The rows of the newest date up to `session`, and the rows without a date; of a symbol's rows the last counts.
+
+        `Listing.session` is that date, or `session` itself when no row has a date. Raises ListingUnavailableError
+        when all rows are of later dates.
+        """
+        with self._opened("listings") as connection:
+            rows: pa.Table = connection.sql(_LISTING_OF, params={"session": session}).to_arrow_table()
+            if not len(rows):
+                raise ListingUnavailableError(self._none_yet(connection, session))
+        newest = max((date for date in rows["date"].to_pylist() if date), default=session)
+        companies = {row["symbol"]: Company(**row) for row in rows.drop(["date", "file"]).to_pylist()}
+        raw = json.dumps([company.__dict__ for company in companies.values()]).encode()
+        of_session = calendar.session_before(newest + dt.timedelta(days=1))  # a weekend's listing is Friday's
+        return Listing(of_session, tuple(companies.values()), raw)
+
+    def _none_yet(self, connection: duckdb.DuckDBPyConnection, session: dt.date) -> str:
+        (first,) = connection.execute("SELECT min(date) FROM listings").fetchone() or (None,)
+        found = f"the first one there is of {first}" if first else "its files have no rows"
+        return f"{self.folder / 'listings'} has no listing for {session} or earlier: {found}"
+
+    def collect(self, requests: Sequence[BarRequest], folder: pathlib.Path, progress: Progress) -> None:
+        """See `Source`; a symbol without any bar in the files is unknown."""
+        with self._opened("bars") as connection:
+            connection.execute("CREATE TEMP TABLE known AS SELECT DISTINCT symbol FROM bars")
+            connection.execute(  # once, because a CSV file has no index: each look into it reads it whole
+                "CREATE TEMP TABLE bars_in_range AS SELECT * FROM bars WHERE date BETWEEN ? AND ?",
+                [min((r.first for r in requests), default=None), max((r.last for r in requests), default=None)],
+            )
+            collect_in_batches(requests, folder, progress, lambda batch: self._answer(connection, batch))
+
+    def _answer(self, connection: duckdb.DuckDBPyConnection, requests: Sequence[BarRequest]) -> pa.Table:
+        wanted = pa.table(
+            {
+                "number": pa.array(range(len(requests))),
+                "symbol": pa.array([request.symbol for request in requests], pa.string()),
+                "first": pa.array([request.first for request in requests], pa.date32()),
+                "last": pa.array([request.last for request in requests], pa.date32()),
+            }
+        )
+        connection.register("wanted", wanted)
+        found: pa.Table = connection.sql(_BARS_WANTED).to_arrow_table()
+        self._refuse_repeated(found)
+        moment = repeated(calendar.now(), "fetched_at", len(found))
+        return found.append_column("fetched_at", moment).select(ANSWER_SCHEMA.names).cast(ANSWER_SCHEMA)
+
+    def _refuse_repeated(self, found: pa.Table) -> None:
+        for row in found.filter(pc.greater(found["copies"], 1)).slice(0, 1).to_pylist():
+            file = data_files(self.folder / "bars")[row["file"]]
+            raise FilesSourceError(
+                f"{file} has {row['copies']} bars of {row['symbol']} on {row['date']}; leave one of them "
+                f"(a correction belongs in a file whose name sorts later: it replaces the bar)"
+            )
+
+    @contextlib.contextmanager
+    def _opened(self, table: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """An in-memory database with one of TABLES as a view of its files, `file` being a row's place among them."""
+        paths = data_files(self.folder / table)
+        with duckdb.connect() as connection:
+            selects = [select(connection, path, number, TABLES[table]) for number, path in enumerate(paths)]
+            try:
+                connection.execute(f"CREATE VIEW {table} AS FROM ({' UNION ALL '.join(selects)}) WHERE symbol IS NOT NULL")
+                yield connection
+            except duckdb.Error as error:
+                raise FilesSourceError(unreadable(connection, paths, selects, error)) from error
+
+
+_LISTING_OF = """
+    SELECT * REPLACE (coalesce(name, symbol) AS name) FROM listings
+    WHERE date IS NULL OR date = (SELECT max(date) FROM listings WHERE date <= $session)
+    ORDER BY date NULLS FIRST, file
+"""
+_BARS_WANTED = """
+    WITH latest AS (
+        SELECT w.number, b.*, count(*) OVER (PARTITION BY w.number, b.date, b.file) AS copies
+        FROM bars_in_range b JOIN wanted w ON b.symbol = w.symbol AND b.date BETWEEN w.first AND w.last
+        QUALIFY b.file = max(b.file) OVER (PARTITION BY w.number, b.date)
+    )
+    SELECT w.symbol, w.first AS asked_from, w.last AS asked_to,
+           CASE WHEN w.symbol IN (FROM known) THEN 'ok' ELSE 'unknown' END AS status,
+           CASE WHEN w.symbol IN (FROM known) THEN NULL ELSE 'the files have no bar of this symbol' END AS reason,
+           l.date, l.open, l.high, l.low, l.close, l.volume, l.dividend, l.split_ratio, l.file, l.copies
+    FROM wanted w LEFT JOIN latest l USING (number) ORDER BY w.number, l.date
+"""
+
+
+def data_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The data files of a folder in order of their names. Raises FilesSourceError when there is none."""
+    if not folder.is_dir():
+        raise FilesSourceError(f"there is no folder {folder}; [files] path is the folder that has listings/ and bars/")
+    found = sorted(p for p in folder.iterdir() if p.suffix in READERS and not p.name.startswith("."))
+    if not found:
+        raise FilesSourceError(f"{folder} has no file that ends in {' or '.join(READERS)}; docs/files-source.md says what belongs there")
+    return found
+
+
+def select(connection: duckdb.DuckDBPyConnection, path: pathlib.Path, number: int, columns: dict[str, Column]) -> str:
+    """The query that reads a file as `columns`. Raises FilesSourceError when it lacks a required one."""
+    quoted = str(path).replace("'", "''")
+    reader = READERS[path.suffix].format(path=f"'{quoted}'")
+    try:
+        described = connection.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()
+    except duckdb.Error as error:
+        raise FilesSourceError(f"{path} cannot be read: {first_line(error)}") from error
+    present = {str(name).strip().lower(): (str(name), str(kind)) for name, kind, *_ in described}
+    fields = [f"{expression(path, present, name, column)} AS {name}" for name, column in columns.items()]
+    return f"SELECT {', '.join(fields)}, {number} AS file FROM {reader}"
+
+
+def expression(path: pathlib.Path, present: dict[str, tuple[str, str]], name: str, column: Column) -> str:
+    """How a column is read: empty text and NaN are null, as is a market cap of 0.
+
+    `present` has the file's columns, by their name in small letters: the name as written, and DuckDB's type.
+    """
+    if name not in present:
+        if column.is_required:
+            near = difflib.get_close_matches(name, present, n=1)
+            hint = f"nearest: {present[near[0]][0]}" if near else "none is like it"
+            raise FilesSourceError(f"{path} lacks the column {name} ({hint}); it has {', '.join(present)[:300]}")
+        return f"NULL::{column.type}"
+    written, kind = present[name]
+    value = '"' + written.replace('"', '""') + '"'
+    if kind == "VARCHAR":
+        value = f"nullif(trim({value}), '')"
+        if column.type == "DATE":  # a cast would read 16/02/24 as a day of the year 16
+            return f"strptime({value}, '%Y-%m-%d')::DATE"
+    if column.type in ("DOUBLE", "BIGINT"):
+        value = f"nullif({value}::DOUBLE, 'NaN'::DOUBLE)"
+    return f"nullif({value}, 0)" if name == "market_cap" else f"{value}::{column.type}"
+
+
+def unreadable(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[pathlib.Path], selects: Sequence[str], error: duckdb.Error
+) -> str:
+    """Which of the files is to blame for the error of a query over all of them: the first that fails alone."""
+    for path, query in zip(paths, selects, strict=True):
+        try:
+            connection.execute(f"SELECT min(COLUMNS(*)) FROM ({query})")
+        except duckdb.Error as own:
+            return f"{path} has a value that cannot be read: {first_line(own)}"
+    return f"the files in {paths[0].parent} cannot be read: {first_line(error)}"
+
+
+def first_line(error: duckdb.Error) -> str:
+    return next(iter(str(error).splitlines()), "no reason given")[:300]
