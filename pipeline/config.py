@@ -32,6 +32,7 @@ class market(luigi.Config):
     min_market_cap = luigi.FloatParameter(default=1e8, description="dollars; smaller companies are listed, but their bars are not collected")
     settle_minutes = luigi.IntParameter(default=90, description="minutes after the close before a session's bars count as settled")
     history_sessions = luigi.IntParameter(default=420, description="sessions of history a new symbol is collected with, at least")
+    offline = luigi.BoolParameter(default=False, parsing=luigi.BoolParameter.EXPLICIT_PARSING, description="ask no source: a rerun uses what was received before and lies in raw/")
     overlap_sessions = luigi.IntParameter(default=5, description="last sessions of a known symbol that are asked for again in each run")
 
 
@@ -74,6 +75,8 @@ class quality(luigi.Config):
     min_coverage = luigi.FloatParameter(default=0.98, description="share of the expected symbols that must be delivered for a session to be complete")
     min_traded = luigi.FloatParameter(default=0.5, description="share of the known symbols that must have a bar; fewer mean that the source lacks the session")
     max_move = luigi.FloatParameter(default=20.0, description="a close this many times above or below the one before, without a split or dividend, is rejected")
+    gaps_per_day = luigi.IntParameter(default=50, description="symbols a day whose requests are widened to ask again for sessions that they lack")
+    gap_attempts = luigi.IntParameter(default=3, description="answers without a bar after which a lacking session is not asked for again")
     max_universe_shrink = luigi.FloatParameter(default=0.2, description="a listing that lost more than this share of the previous one is refused")
     max_listing_age = luigi.IntParameter(default=1, description="sessions that a listing may be older than the session it is used for")
     outage_probe = luigi.IntParameter(default=20, description="largest companies that are asked first, to notice an outage of the source early")
@@ -86,6 +89,7 @@ class indicators(luigi.Config):
 
 
 class scans(luigi.Config):
+    skip_types = luigi.Parameter(default="warrant,unit,right,note", description="kinds of security that are not scanned; there are share, preferred, note, warrant, unit and right")
     file = luigi.Parameter(default="config/scans.toml", description="the watchlist scans: priority, condition, order and limit of each")
 
 

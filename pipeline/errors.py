@@ -30,6 +30,10 @@ class SessionNotSettledError(PipelineError):
     """The session has not closed, or its settlement margin has not passed."""
 
 
+class EmptyRangeError(PipelineError):
+    """No session lies in the range that was asked for."""
+
+
 # --- the database ------------------------------------------------------------------------------------------------
 
 
@@ -81,6 +85,10 @@ class ListingOutdatedError(ListingError):
 
 class SourceOutageError(PipelineError):
     """The source answers, or fails, in the same way for almost every symbol: nothing is to be gained by going on."""
+
+
+class NotReceivedError(PipelineError):
+    """`[market] offline` forbids to ask a source, and what is needed was never received."""
 
 
 class CoverageError(PipelineError):

@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.answers import batch_files
+from pipeline.gaps import remember
 from pipeline.sources import BarRequest
 from pipeline.validation import split_by_rules
 
@@ -75,6 +76,7 @@ def store_answers(connection: DuckDBPyConnection, restated: Collection[str]) -> 
     _store_rejected(connection)
     _store_actions(connection)
     _store_ranges(connection)
+    remember(connection)
     return counts
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import calendar
 from pipeline.config import market
+from pipeline.gaps import widen
 from pipeline.sources import BarRequest
 from pipeline.universe import expected_symbols
 
@@ -34,7 +35,7 @@ def plan(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[Ba
         if again and first < again[0] <= last:
             known[symbol] = (first, calendar.session_before(again[0]))
     requests = (request_for(symbol, span, known.get(symbol)) for symbol, span in wanted.items())
-    return [request for request in requests if request is not None]
+    return widen(connection, [request for request in requests if request is not None])
 
 
 def known_spans(connection: DuckDBPyConnection) -> dict[str, Span]:

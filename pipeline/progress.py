@@ -8,6 +8,10 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 logger = logging.getLogger("pipeline")
 
@@ -22,7 +26,7 @@ class Bar:
         self.name = name
         self._say = say
         self._logged = time.monotonic()
-        self._display = None
+        self._display: Progress | None = None
 
     def __enter__(self) -> Bar:
         if sys.stderr.isatty():
@@ -30,8 +34,8 @@ class Bar:
             from rich.progress import Progress
 
             self._display = Progress(console=Console(stderr=True), transient=True)
-            self._display.start()
             self._row = self._display.add_task(self.name, total=None)
+            self._display.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -10,6 +10,7 @@ import argparse
 import atexit
 import logging
 import multiprocessing
+import os
 import pathlib
 import re
 import signal
@@ -56,7 +57,7 @@ def prepare(arguments: Sequence[str]) -> None:
     # `kill` and systemd's stop are like Ctrl-C: Luigi then ends its task processes
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     journal.listen()
-    atexit.register(journal.close, multiprocessing.current_process().pid)
+    atexit.register(journal.close, os.getpid())
 
 
 def _early_options(arguments: Sequence[str]) -> argparse.Namespace:

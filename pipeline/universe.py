@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
+def snapshot_dates(connection: DuckDBPyConnection) -> set[dt.date]:
+    """The sessions whose own listing is stored."""
+    return {date for (date,) in connection.execute("SELECT DISTINCT date FROM symbol_snapshots").fetchall()}
+
+
 def snapshot_for(connection: DuckDBPyConnection, session: dt.date) -> dt.date | None:
     """The date of the snapshot that serves `session`, None when there is none."""
     oldest = calendar.session_before(session, quality().max_listing_age)

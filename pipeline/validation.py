@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 SLACK = 0.001
 
 #: Rule -> SQL that is true for a bar that breaks it, in the order in which the first one broken names the bar.
-#: `previous` is the close of the bar before, `has_action` tells that a split or dividend takes effect on the date.
+#: `previous` is the close of the bar before and `earlier` that of the bar before that one: the bar behind a spike is
+#: not to blame. `has_action` tells that a split or dividend takes effect on the date.
 RULES: dict[str, str] = {
     "value_missing": "open IS NULL OR high IS NULL OR low IS NULL OR close IS NULL OR volume IS NULL",
     "price_not_positive": "least(open, high, low, close) <= 0 OR NOT isfinite(open + high + low + close)",
@@ -23,7 +24,8 @@ RULES: dict[str, str] = {
     "session_twice": "copies > 1",
     "high_too_low": "high < greatest(open, close, low) * (1 - $slack)",
     "low_too_high": "low > least(open, close, high) * (1 + $slack)",
-    "move_too_large": "NOT has_action AND (close > previous * $move OR close < previous / $move)",
+    "move_too_large": "NOT has_action AND NOT (close BETWEEN previous / $move AND previous * $move)"
+    " AND NOT coalesce(close BETWEEN earlier / $move AND earlier * $move, false)",
 }
 
 
@@ -40,8 +42,9 @@ def split_by_rules(connection: DuckDBPyConnection) -> None:
         SELECT *, CASE {cases} END AS rule FROM (
             SELECT *, coalesce(split_ratio, dividend) IS NOT NULL AS has_action,
                    count(*) OVER (PARTITION BY symbol, date) AS copies,
-                   lag(close) OVER (PARTITION BY symbol ORDER BY date) AS previous
+                   lag(close) OVER days AS previous, lag(close, 2) OVER days AS earlier
             FROM answered_bars WHERE coalesce(open, high, low, close) IS NOT NULL
+            WINDOW days AS (PARTITION BY symbol ORDER BY date)
         ) bar
         """,
         {"slack": SLACK, "move": quality().max_move},

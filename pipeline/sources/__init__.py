@@ -54,6 +54,8 @@ class Source(Protocol):
     """Where listings and bars come from."""
 
     name: str
+    #: Whether `listing` knows past sessions, or only the present.
+    keeps_listings: bool
 
     def listing(self, session: dt.date) -> Listing:
         """The newest listing that serves `session`; it names the session it is of.

@@ -52,6 +52,7 @@ class SimulatedSource:
     """The `Source` of `[market] source = simulated`."""
 
     name = "simulated"
+    keeps_listings = True
 
     def __init__(self) -> None:
         settings = simulated()

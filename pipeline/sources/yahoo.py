@@ -43,6 +43,7 @@ class YahooSource:
     """The `Source` of `[market] source = yahoo`: the listing is NASDAQ's, the bars are Yahoo's."""
 
     name = "yahoo"
+    keeps_listings = False
 
     def __init__(self, backoff: float = BACKOFF) -> None:
         self.backoff = backoff

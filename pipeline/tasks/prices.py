@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.adjustment import restated_symbols, whole_histories
-from pipeline.config import quality, storage
+from pipeline.answers import unanswered
+from pipeline.config import market, quality, storage
 from pipeline.database import writing
 from pipeline.errors import CoverageError, PipelineError, SourceOutageError
 from pipeline.price_load import read_answers, store_answers, store_coverage
 from pipeline.price_plan import plan
 from pipeline.progress import Bar
 from pipeline.sources import BarRequest, configured_source
+from pipeline.succession import close_reused
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.symbols import CollectSymbols
 
@@ -44,7 +46,10 @@ class CollectPrices(SessionTask):
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         folder = storage().root / "raw" / "prices" / str(sessions[-1])
         with writing() as connection:
+            reused = close_reused(connection, sessions[-1])
             requests = plan(connection, sessions)
+        for symbol, evidence in reused.items():
+            logger.warning("%s %s; the old history is closed", symbol, evidence)
         self._collect(requests, folder)
         requests, restated = self._renew_restated(requests, folder)
         with writing() as connection:
@@ -57,7 +62,7 @@ class CollectPrices(SessionTask):
         return {s: o if isinstance(o, PipelineError) else {**o, **changes} for s, o in outcomes.items()}
 
     def _collect(self, requests: Sequence[BarRequest], folder: pathlib.Path) -> None:
-        if not requests:
+        if not requests or market().offline:
             return
         with Bar("prices", self.say) as bar:
             configured_source().collect(requests, folder, bar.advance)
@@ -73,6 +78,9 @@ class CollectPrices(SessionTask):
         for symbol, evidence in restated.items():
             logger.info("%s: %s; its whole history is fetched anew", symbol, evidence)
         self._collect([renewal for renewal in renewals if renewal not in requests], folder)
+        if market().offline:  # answers older than the stored history are on a former basis: they add nothing
+            missing = {request.symbol for request in unanswered(folder, renewals)}
+            renewals = [renewal for renewal in renewals if renewal.symbol not in missing]
         kept = [request for request in requests if request.symbol not in restated]
         return kept + renewals, restated
 
