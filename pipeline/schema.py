@@ -201,17 +201,18 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         -- Closes as a holder who reinvests dividends has them: each dividend d scales the closes before its ex-date by
         -- 1 - d / (the last close before it), the method of CRSP and Yahoo.
         CREATE VIEW stock_data_adjusted AS
-        WITH returns AS (
-            SELECT s.symbol, s.date, s.close, s.volume, s.source,
-                   ln(1 - a.value / lag(s.close) OVER (PARTITION BY s.symbol ORDER BY s.date)) AS step
-            FROM stock_data s LEFT JOIN corporate_actions a
-              ON a.symbol = s.symbol AND a.date = s.date AND a.kind = 'dividend'
+        WITH steps AS (
+            SELECT a.symbol, a.date, 1 - a.value / s.close AS step
+            FROM (FROM corporate_actions WHERE kind = 'dividend') a
+            ASOF JOIN stock_data s ON s.symbol = a.symbol AND s.date < a.date
+        ), factors AS (
+            SELECT symbol, date, product(step) OVER (
+                PARTITION BY symbol ORDER BY date ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
+            ) AS factor
+            FROM steps
         )
-        SELECT symbol, date, close, volume,
-               close * exp(coalesce(sum(step) OVER (
-                   PARTITION BY symbol ORDER BY date ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
-               ), 0)) AS adjusted_close, source
-        FROM returns;
+        SELECT s.symbol, s.date, s.close, s.volume, s.close * coalesce(f.factor, 1) AS adjusted_close, s.source
+        FROM stock_data s ASOF LEFT JOIN factors f ON f.symbol = s.symbol AND f.date > s.date;
 
         -- Every name that a symbol was listed under, and when.
         CREATE VIEW symbol_names AS

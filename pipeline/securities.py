@@ -10,7 +10,7 @@ _PATTERNS = (
     ("note", re.compile(r"\b(notes?|debentures?|bonds?)\b", re.IGNORECASE)),
     ("warrant", re.compile(r"\bwarrants?\b", re.IGNORECASE)),
     ("preferred", re.compile(r"\b(preferred|preference)\b", re.IGNORECASE)),
-    ("share", re.compile(r"\bcommon units?\b", re.IGNORECASE)),
+    ("share", re.compile(r"\b(common units?|units? representing)\b", re.IGNORECASE)),
     ("unit", re.compile(r"\bunits?\b", re.IGNORECASE)),
     ("right", re.compile(r"\brights?\b(?!\s+(to|inc|corp|company))", re.IGNORECASE)),
 )

@@ -9,6 +9,7 @@ NAMES = {
     "ASML Holding N.V. New York Registry Shares": "share",
     "COMPASS Pathways Plc American Depository Shares": "share",
     "Alliance Resource Partners L.P. Common Units representing Limited Partners Interests": "share",
+    "Plains GP Holdings L.P. Class A Units representing Limited Partner Interests": "share",
     "Notable Labs Ltd. Ordinary Shares": "share",
     "Bright Green Corporation Common Stock": "share",
     "United Therapeutics Corporation Common Stock": "share",
