@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import os
+import pathlib
 import subprocess
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
+import luigi
+import luigi.task_register
 import pytest
+
+from pipeline import calendar
+from pipeline.targets import RowTarget
+
+if TYPE_CHECKING:
+    from tests.small_market import SmallMarket
 
 #: Tests run in this order, so that a mistake shows in seconds: unmarked ones first, then by their costliest marker.
 ORDER = ("redis", "spark", "browser", "slow")
@@ -46,3 +58,88 @@ def chromium() -> str:
     name = find_chromium()
     assert name, "a test that uses this fixture must be marked `browser`"
     return name
+
+
+@pytest.fixture
+def settings() -> Iterator[Callable[..., None]]:
+    """`settings("yahoo", threads=4)` sets values of the configuration until the test ends."""
+    config = luigi.configuration.get_config()
+    before: list[tuple[str, str, str | None]] = []
+
+    def change(section: str, **values: object) -> None:
+        for name, value in values.items():
+            before.append((section, name, config.get(section, name, None)))
+            config.set(section, name, str(value))
+
+    yield change
+    for section, name, value in reversed(before):
+        config.remove_option(section, name) if value is None else config.set(section, name, value)
+
+
+def forget() -> None:
+    """Drop what Luigi and the targets remember of other tests in this process."""
+    luigi.task_register.Register.clear_instance_cache()
+    RowTarget._known.clear()
+    calendar.say_no_session.cache_clear()
+
+
+@pytest.fixture
+def data_dir(tmp_path: pathlib.Path, settings: Callable[..., None]) -> Iterator[pathlib.Path]:
+    """An empty `[storage] data_dir`."""
+    forget()
+    settings("storage", data_dir=tmp_path / "data", lock_timeout=10)
+    yield tmp_path / "data"
+    forget()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`clock(2024, 2, 20, 16, 30)` stops the project's clock at that moment of New York time."""
+
+    def stop(*moment: int) -> None:
+        fixed = dt.datetime(*moment, tzinfo=calendar.NEW_YORK).astimezone(dt.UTC)  # type: ignore[arg-type, misc]
+        monkeypatch.setattr(calendar, "now", lambda: fixed)
+
+    return stop
+
+
+@pytest.fixture
+def plain_spark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indicators computed in this process, by the function that Spark's workers call, file by file as they do."""
+    from pipeline import spark
+
+    monkeypatch.setattr(spark.SparkJob, "submit", compute_here)
+
+
+def compute_here(job: object, arguments: list[str]) -> None:
+    import pyarrow.parquet as pq
+
+    from pipeline import indicators
+
+    folder, output = pathlib.Path(arguments[0]), pathlib.Path(arguments[1])
+    output.mkdir(parents=True)
+    for number, path in enumerate(sorted(folder.rglob("*.parquet"))):
+        pq.write_table(indicators.compute(pq.ParquetFile(path).read()), output / f"part-{number:04d}.parquet")
+
+
+@pytest.fixture
+def here(data_dir: pathlib.Path, settings: Callable[..., None], plain_spark: None, monkeypatch: pytest.MonkeyPatch) -> SmallMarket:
+    """A small market that the pipeline, run in this process, takes for its source; no network, no JVM."""
+    from pipeline.sources import yahoo
+    from tests.runs import DirectSource
+    from tests.small_market import SmallMarket
+
+    market = SmallMarket()
+    settings("nasdaq", min_symbols=20)
+    settings("quality", min_coverage=0.95)
+    monkeypatch.setattr(yahoo, "YahooSource", lambda: DirectSource(market))
+    return market
+
+
+@pytest.fixture
+def market() -> Iterator[SmallMarket]:
+    """The same market behind HTTP, for the real clients."""
+    from tests.small_market import SmallMarket
+
+    with SmallMarket() as served:
+        yield served

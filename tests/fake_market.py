@@ -81,6 +81,7 @@ class FakeMarket:
         self.requests: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.moments: list[float] = []
+        self.listings = 0  # requests of the screener
         self.others: list[str] = []  # paths asked for that are no chart
         self.lock = threading.Lock()
         self.closing = threading.Event()
@@ -105,6 +106,10 @@ class FakeMarket:
         """Chart requests so far."""
         return sum(self.requests.values())
 
+    def knows(self, symbol: str) -> bool:
+        """Whether the symbol has a chart; the others are answered 404."""
+        return symbol in self.symbols
+
     def note(self, symbol: str) -> bool:
         """Count a chart request; False when it is one too many in its second."""
         with self.lock:
@@ -117,10 +122,18 @@ class FakeMarket:
         with self.lock:
             return next((f for f in (self.faults.get(symbol), self.every) if f and f.strikes()), None)
 
+    def days(self, symbol: str) -> list[dt.date]:
+        """The sessions in which the symbol has a bar."""
+        return self.sessions
+
+    def bar(self, symbol: str, day: dt.date) -> tuple[float, float, float, float, int]:
+        """Open, high, low, close, volume as they are given out now."""
+        return bar(symbol, day)
+
     def chart(self, symbol: str, first: dt.date, last: dt.date, kind: str = "") -> dict[str, Any]:
         """Yahoo's answer for the sessions from `first` to `last`."""
-        days = [] if kind == "empty" else [day for day in self.sessions if first <= day <= last]
-        rows: list[tuple[Any, ...]] = [bar(symbol, day) for day in days]
+        days = [] if kind == "empty" else [day for day in self.days(symbol) if first <= day <= last]
+        rows: list[tuple[Any, ...]] = [self.bar(symbol, day) for day in days]
         if kind == "null":
             rows[-1] = (None,) * 5
         if kind == "live":
@@ -196,6 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path.startswith(CHART):
             self.chart(unquote(url.path.removeprefix(CHART)), parse_qs(url.query))
         elif url.path == SCREENER:
+            self.market.listings += 1
             self.answer(200, json.dumps(self.market.screener()))
         else:
             self.market.others.append(url.path)
@@ -207,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.market.fault(symbol)
         if fault and fault.kind not in ("null", "empty", "live"):
             return self.fail(fault)
-        if symbol not in self.market.symbols:
+        if not self.market.knows(symbol):
             return self.fail(Fault("404"))
         first = dt.datetime.fromtimestamp(int(query["period1"][0]), NEW_YORK).date()
         last = dt.datetime.fromtimestamp(int(query["period2"][0]) - 1, NEW_YORK).date()
