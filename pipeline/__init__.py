@@ -18,9 +18,10 @@ if "LUIGI_CONFIG_PATH" not in os.environ:  # Luigi reads the last file added; an
 luigi.interface.core.ignore_unconsumed |= {"rpc_retry_wait", "rpc_retry_attempts", "rpc_connect_timeout"}
 
 from pipeline import runtime  # noqa: E402  # after the configuration is known
+from pipeline.ranges import RangeTradingDays  # noqa: E402
 from pipeline.tasks.daily import DailyPipeline  # noqa: E402
 
-__all__ = ["DailyPipeline"]
+__all__ = ["DailyPipeline", "RangeTradingDays"]
 
 if runtime.is_luigi_command(sys.argv[0]):
     runtime.prepare(sys.argv[1:])
