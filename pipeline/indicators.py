@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -117,16 +118,16 @@ def compute(bars: pa.Table, names: Collection[str] = tuple(INDICATORS)) -> pa.Ta
     nulls or NaN, and for an unknown name.
     """
     chosen = [_named(name) for name in names]
-    bars = _conform(bars)
-    starts = _symbol_starts(bars)
-    wanted = bars["wanted"].to_numpy()
-    values = np.full((len(COLUMNS), bars.num_rows), np.nan)
-    arrays = {field.name: bars[field.name].to_numpy().astype(np.float64) for field in dataclasses.fields(Bars)}
-    for first, last in zip(starts, [*starts[1:], bars.num_rows], strict=True):
+    rows = _conform(bars)
+    starts = _symbol_starts(rows)
+    wanted = _numpy(rows["wanted"])
+    values = np.full((len(COLUMNS), rows.num_rows), np.nan)
+    arrays = {field.name: _numpy(rows[field.name]).astype(np.float64) for field in dataclasses.fields(Bars)}
+    for first, last in zip(starts, [*starts[1:], rows.num_rows], strict=True):
         if wanted[first:last].any():
             symbol = Bars(**{name: array[first:last] for name, array in arrays.items()})
             _fill(values[:, first:last], symbol, chosen)
-    return _output(bars, wanted, values)
+    return _output(rows, values)
 
 
 def _named(name: str) -> Indicator:
@@ -135,36 +136,48 @@ def _named(name: str) -> Indicator:
     return INDICATORS[name]
 
 
-def _conform(bars: pa.Table) -> pa.Table:
-    """The columns of INPUT_SCHEMA, in one chunk each, complete and finite."""
+def _conform(bars: pa.Table) -> pa.RecordBatch:
+    """The columns of INPUT_SCHEMA, each in one piece, complete and finite."""
     missing = [name for name in INPUT_SCHEMA.names if name not in bars.column_names]
     if missing:
         raise BarsError(f"the bars have no column {', '.join(missing)}; found: {', '.join(bars.column_names)}")
-    bars = bars.select(INPUT_SCHEMA.names).cast(INPUT_SCHEMA).combine_chunks()
-    for name in INPUT_SCHEMA.names:
-        column = bars[name]
-        if pa.types.is_floating(column.type):
-            usable = np.isfinite(column.to_numpy())
-        else:
-            usable = column.is_valid().to_numpy()
+    bars = bars.select(INPUT_SCHEMA.names).cast(INPUT_SCHEMA)
+    rows = pa.RecordBatch.from_arrays([column.combine_chunks() for column in bars.columns], schema=INPUT_SCHEMA)
+    for name in rows.schema.names:
+        usable = _usable(rows[name])
         if not usable.all():
             row = int(usable.argmin())
-            raise BarsError(f"no usable {name} for {bars['symbol'][row]} on {bars['date'][row]}: {column[row]}")
-    return bars
+            raise BarsError(f"no usable {name} for {rows['symbol'][row]} on {rows['date'][row]}: {rows[name][row]}")
+    return rows
 
 
-def _symbol_starts(bars: pa.Table) -> list[int]:
+def _usable(column: pa.Array) -> npt.NDArray[np.bool_]:
+    """Where a column has a value, and a finite one."""
+    if column.null_count:
+        return _numpy(column.is_valid())
+    if pa.types.is_floating(column.type):
+        return np.isfinite(_numpy(column))
+    return np.ones(len(column), bool)
+
+
+def _numpy(column: pa.Array) -> npt.NDArray[Any]:
+    """A column of numbers or booleans without nulls. (Arrow's own `to_numpy` loads pandas: longer than all else here.)"""
+    if pa.types.is_boolean(column.type):
+        return _numpy(column.cast(pa.uint8())).view(np.bool_)
+    return np.from_dlpack(column)
+
+
+def _symbol_starts(rows: pa.RecordBatch) -> list[int]:
     """The first row of every symbol; raises BarsError unless the rows are sorted by symbol and date, each once."""
-    if bars.num_rows == 0:
+    if rows.num_rows == 0:
         return []
-    codes = bars["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
     # A dictionary numbers the symbols as they first appear: a code that falls is a symbol that appears again.
-    steps = np.diff(codes)
-    days = np.diff(bars["date"].cast(pa.int32()).to_numpy())
+    steps = np.diff(_numpy(rows["symbol"].dictionary_encode().indices))
+    days = np.diff(_numpy(rows["date"].cast(pa.int32())))
     wrong = (steps < 0) | ((steps == 0) & (days <= 0))
     if wrong.any():
         row = int(wrong.argmax()) + 1
-        raise BarsError(f"the bars are not sorted by symbol and date: {bars['symbol'][row]} on {bars['date'][row]}")
+        raise BarsError(f"the bars are not sorted by symbol and date: {rows['symbol'][row]} on {rows['date'][row]}")
     return [0, *(np.flatnonzero(steps) + 1).tolist()]
 
 
@@ -174,14 +187,14 @@ def _fill(values: npt.NDArray[np.float64], bars: Bars, chosen: Sequence[Indicato
             values[COLUMNS.index(column)] = result
 
 
-def _output(bars: pa.Table, wanted: npt.NDArray[np.bool_], values: npt.NDArray[np.float64]) -> pa.Table:
-    keys = bars.select(["symbol", "date"]).filter(bars["wanted"])
-    columns = [_with_nulls(column) for column in values[:, wanted]]
+def _output(rows: pa.RecordBatch, values: npt.NDArray[np.float64]) -> pa.Table:
+    keys = rows.select(["symbol", "date"]).filter(rows["wanted"])
+    columns = [_with_nulls(column) for column in values[:, _numpy(rows["wanted"])]]
     return pa.table([keys["symbol"], keys["date"], *columns], schema=OUTPUT_SCHEMA)
 
 
 def _with_nulls(column: Column) -> pa.Array:
-    """The array with null for NaN. Made from its buffers: `pa.array` would load pandas, which takes longer than all else."""
+    """The array with null for NaN, made from its buffers: `pa.array` too would load pandas."""
     has_value = ~np.isnan(column)
     validity = pa.py_buffer(np.packbits(has_value, bitorder="little"))
     return pa.Array.from_buffers(pa.float64(), len(column), [validity, pa.py_buffer(np.ascontiguousarray(column))])

@@ -120,9 +120,11 @@ def end_group(process: subprocess.Popen[bytes] | subprocess.Popen[str], grace: f
     Returns the leader's exit code. Safe to call for a group that has ended already.
     """
     signal_group(process.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=grace)
-    signal_group(process.pid, signal.SIGKILL)
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=grace)
+    finally:  # also when this process is told a second time to end
+        signal_group(process.pid, signal.SIGKILL)
     return process.wait()
 
 

@@ -84,7 +84,7 @@ def test_a_parent_that_is_already_gone_counts_as_gone():
 
 
 def start_leader(source: str) -> subprocess.Popen[bytes]:
-    leader = subprocess.Popen(  # noqa: PLW1509: only what new_session() promises to be safe runs before exec
+    leader = subprocess.Popen(
         [sys.executable, "-c", source], stdout=subprocess.PIPE, preexec_fn=processes.new_session()
     )
     assert leader.stdout is not None

@@ -13,12 +13,14 @@ JVM. Lines for the caller on stdout: `@progress PERCENT TEXT`, and `@error TEXT`
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import processes
@@ -71,6 +73,20 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+@contextlib.contextmanager
+def without_pandas() -> Iterator[None]:
+    """Import as if pandas were not installed. PySpark and TA-Lib would load it to accept frames and series of it, which
+    there are none of here, and it takes half a second in every process."""
+    if "pandas" in sys.modules:
+        yield
+        return
+    sys.modules["pandas"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["pandas"]
+
+
 # --- in the workers ----------------------------------------------------------------------------------------------
 
 
@@ -92,15 +108,10 @@ def compute_bucket(bucket: Bucket) -> Result:
     return Result(bucket, rows=values.num_rows)
 
 
-def _kernel():  # type: ignore[no-untyped-def]
-    """The indicators. TA-Lib loads pandas, when it is there, only to accept its Series: more time than all else here."""
-    if "talib" not in sys.modules and "pandas" not in sys.modules:
-        sys.modules["pandas"] = None  # type: ignore[assignment]
-        import talib  # noqa: F401
-
-        del sys.modules["pandas"]
-    import indicators
-
+def _kernel() -> ModuleType:
+    """The module that was sent along; imported in the workers, because the driver has no use for it."""
+    with without_pandas():
+        import indicators
     return indicators
 
 
@@ -176,7 +187,7 @@ def run(sc: SparkContext, buckets: list[Bucket]) -> list[Result]:
     """Compute every bucket in a task of its own; the results in the order of the buckets."""
     finished = sc.accumulator(0, Finished(len(buckets)))
 
-    def task(part: Iterator[Bucket]) -> Iterator[Result]:
+    def task(part: Iterable[Bucket]) -> Iterator[Result]:
         for bucket in part:
             yield compute_bucket(bucket)
             finished.add(1)
@@ -200,10 +211,14 @@ def leave(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    # The JVM that runs this script may be killed; nothing may then go on writing.
+    # Nothing may go on writing when the JVM that runs this script is killed, or the process that wanted it. (On a
+    # cluster that one may be on another machine; then it is no concern of ours.)
     processes.die_with_parent(signal.SIGKILL)
+    if "SPARK_JOB_SUBMITTER" in os.environ:
+        processes.die_with(int(os.environ["SPARK_JOB_SUBMITTER"]), signal.SIGKILL)
     _arguments = parse(sys.argv[1:])
-    _sc = SparkContext.getOrCreate()
+    with without_pandas():
+        _sc = SparkContext.getOrCreate()
     try:
         _code = main(_arguments, _sc)
     finally:
