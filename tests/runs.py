@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -166,10 +167,10 @@ def processes_of(data_dir: pathlib.Path) -> list[psutil.Process]:
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
     """Return when `condition()` is true while `process` runs; fail when it ends first, or nothing happens in time."""
     watcher = psutil.Process(process.pid)
-    deadline = dt.datetime.now().timestamp() + seconds
+    deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, f"{watcher} ended with {process.returncode} before the condition was met"
-        assert dt.datetime.now().timestamp() < deadline, "the condition was not met in time"
+        assert time.monotonic() < deadline, "the condition was not met in time"
         with_pause(watcher)
 
 
