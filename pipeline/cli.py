@@ -1,32 +1,42 @@
-"""The small command line beside Luigi's."""
+"""The small command line beside Luigi's: one command a file in `pipeline/commands/`, found by its name."""
 
 from __future__ import annotations
 
-import datetime as dt
-import pathlib
-from typing import TYPE_CHECKING, Any
+import importlib
+import pkgutil
+from typing import Any
 
 import click
-import luigi.configuration
-from rich.console import Console
-from rich.table import Table
 
-from pipeline.database import database_path, reading
+from pipeline import commands, settings
 from pipeline.errors import PipelineError
-from pipeline.report import figure, records, report_path
 
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+#: Options that every command takes, before or after its name.
+SETTINGS = (
+    click.Option(
+        ["--data-dir"], metavar="FOLDER", expose_value=False, callback=settings.take_data_dir,
+        help="Folder of the database, instead of [storage] data_dir.",
+    ),
+    click.Option(
+        ["--set"], metavar="SECTION.NAME=VALUE", multiple=True, expose_value=False, callback=settings.take_settings,
+        help="A setting for this command, such as market.source=simulated; may be repeated.",
+    ),
+)  # fmt: skip
 
-COLUMNS = {
-    "symbol": "Symbol", "name": "Name", "scan_reason": "Found by", "close_price": "Close", "volume": "Volume",
-    "volume_ratio": "x mean", "rsi_14": "RSI", "bb_position": "Band", "market_cap": "Cap, $ M",
-}
-FORMATS = {"close_price": "%.2f", "volume_ratio": "%.1f", "rsi_14": "%.1f", "bb_position": "%.2f"}
 
+class Commands(click.Group):
+    """Imports a command when it is called. Errors of ours are a message and exit code 1, not a traceback."""
 
-class PlainErrors(click.Group):
-    """Commands whose errors of ours are a message and exit code 1."""
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(context):
+            return None
+        command: click.Command = importlib.import_module(f"pipeline.commands.{name}").command
+        taken = {option for parameter in command.params for option in parameter.opts}
+        command.params.extend(option for option in SETTINGS if not taken.intersection(option.opts))
+        return command
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -35,65 +45,15 @@ class PlainErrors(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=PlainErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, params=list(SETTINGS), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="nasdaq-daily-pipeline")
 def main() -> None:
-    """Look at, and after, the daily pipeline. The work itself is done by `luigi --module pipeline DailyPipeline`."""
+    """Look at, and after, the daily pipeline.
 
-
-@main.command()
-@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Session; default: the last one with a watchlist.")
-@click.option("--data-dir", help="Folder of the database, instead of [storage] data_dir.")
-def watchlist(date: dt.datetime | None, data_dir: str | None) -> None:
-    """Show the watchlist of a session, and where database, replica and report lie.
+    The work itself is done by Luigi: luigi --module pipeline DailyPipeline --date 2024-02-20
 
     \b
-    pipeline watchlist
-    pipeline watchlist --date 2024-02-20
+    Completion of commands and options in the shell, for ~/.bashrc or ~/.zshrc:
+        eval "$(_PIPELINE_COMPLETE=bash_source pipeline)"
+        eval "$(_PIPELINE_COMPLETE=zsh_source pipeline)"
     """
-    from pipeline.replica import replica_path
-
-    if data_dir:
-        luigi.configuration.get_config().set("storage", "data_dir", data_dir)
-    source = replica_path()
-    if not source.exists():
-        raise click.ClickException(f"{source} does not exist; run: luigi --module pipeline DailyPipeline")
-    with reading(source) as connection:
-        session = date.date() if date else last_session(connection)
-        rows = records(connection, "FROM daily_watchlist WHERE scan_date = ? ORDER BY priority, market_cap DESC, symbol", session)
-        simulated = connection.execute("SELECT bool_or(source = 'simulated') FROM migrations").fetchone() == (True,)
-    Console().print(as_table(session, rows, simulated))
-    for name, path in {"database": database_path(), "replica": source, "report": report_path(session)}.items():
-        click.echo(f"{name + ':':10}{_relative(path)}")
-
-
-def last_session(connection: DuckDBPyConnection) -> dt.date:
-    """The newest session that was scanned, whether it had hits or not."""
-    row = connection.execute(
-        "SELECT max(split_part(update_id, ':', 2)::DATE) FROM table_updates WHERE update_id LIKE 'ScanWatchlist:%'"
-    ).fetchone()
-    if row is None or row[0] is None:
-        raise click.ClickException("no session has been scanned yet; run: luigi --module pipeline DailyPipeline")
-    return row[0]
-
-
-def as_table(session: dt.date, rows: list[dict[str, Any]], simulated: bool) -> Table:
-    note = " (simulated market: companies and prices are invented)" if simulated else ""
-    table = Table(title=f"Watchlist of {session}{note}", caption=None if rows else "No scan found a symbol: a valid result.")
-    for key, heading in COLUMNS.items():
-        table.add_column(heading, justify="left" if key in ("symbol", "name", "scan_reason") else "right")
-    for row in rows:
-        table.add_row(*(_cell(key, row[key]) for key in COLUMNS))
-    return table
-
-
-def _cell(key: str, value: Any) -> str:
-    if key == "market_cap":
-        return f"{(value or 0) / 1e6:,.0f}"
-    if key in FORMATS:
-        return figure(value, FORMATS[key])
-    return f"{value:,}" if isinstance(value, int) else str(value or "")
-
-
-def _relative(path: pathlib.Path) -> str:
-    return str(path.relative_to(pathlib.Path.cwd())) if path.is_relative_to(pathlib.Path.cwd()) else str(path)

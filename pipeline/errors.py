@@ -15,6 +15,10 @@ class ConfigurationError(PipelineError):
     """A setting has a value that cannot work."""
 
 
+class UnknownSettingError(PipelineError):
+    """A command was given a setting that does not exist."""
+
+
 # --- the session that was asked for ------------------------------------------------------------------------------
 
 

@@ -1,0 +1,1 @@
+"""The commands of `pipeline`: the module `NAME.py` holds the click command `command`, called as `pipeline NAME`."""
