@@ -11,6 +11,7 @@ the Bollinger bands.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -119,11 +120,11 @@ def compute(bars: pa.Table, names: Collection[str] = tuple(INDICATORS)) -> pa.Ta
     """
     chosen = [_named(name) for name in names]
     rows = _conform(bars)
-    starts = _symbol_starts(rows)
+    bounds = _symbol_bounds(rows)
     wanted = _numpy(rows["wanted"])
     values = np.full((len(COLUMNS), rows.num_rows), np.nan)
     arrays = {field.name: _numpy(rows[field.name]).astype(np.float64) for field in dataclasses.fields(Bars)}
-    for first, last in zip(starts, [*starts[1:], rows.num_rows], strict=True):
+    for first, last in itertools.pairwise(bounds):
         if wanted[first:last].any():
             symbol = Bars(**{name: array[first:last] for name, array in arrays.items()})
             _fill(values[:, first:last], symbol, chosen)
@@ -167,10 +168,8 @@ def _numpy(column: pa.Array) -> npt.NDArray[Any]:
     return np.from_dlpack(column)
 
 
-def _symbol_starts(rows: pa.RecordBatch) -> list[int]:
-    """The first row of every symbol; raises BarsError unless the rows are sorted by symbol and date, each once."""
-    if rows.num_rows == 0:
-        return []
+def _symbol_bounds(rows: pa.RecordBatch) -> list[int]:
+    """The first row of every symbol, and the number of rows; raises BarsError unless the rows are sorted by symbol and date, each once."""
     # A dictionary numbers the symbols as they first appear: a code that falls is a symbol that appears again.
     steps = np.diff(_numpy(rows["symbol"].dictionary_encode().indices))
     days = np.diff(_numpy(rows["date"].cast(pa.int32())))
@@ -178,7 +177,7 @@ def _symbol_starts(rows: pa.RecordBatch) -> list[int]:
     if wrong.any():
         row = int(wrong.argmax()) + 1
         raise BarsError(f"the bars are not sorted by symbol and date: {rows['symbol'][row]} on {rows['date'][row]}")
-    return [0, *(np.flatnonzero(steps) + 1).tolist()]
+    return [0, *(np.flatnonzero(steps) + 1).tolist(), rows.num_rows]
 
 
 def _fill(values: npt.NDArray[np.float64], bars: Bars, chosen: Sequence[Indicator]) -> None:
