@@ -75,7 +75,9 @@ class ChartSession(curl.Session):
         if response.status_code == 429:
             self._limited(response, taken)
         self.pace.succeeded(taken)
-        check(response.status_code, response.content)
+        answer = parsed(response.content)
+        check(response.status_code, answer)
+        response.json = lambda **options: answer  # yfinance need not parse it again
         return response
 
     def _limited(self, response: curl.Response, taken: float) -> None:
@@ -86,9 +88,10 @@ class ChartSession(curl.Session):
         raise RateLimited("HTTP 429")
 
 
-def check(status: int, body: bytes) -> None:
+def check(status: int, answer: Any) -> None:
     """Return when the answer is a chart with sessions; raise what it is otherwise."""
-    chart = chart_of(body)
+    chart = answer.get("chart") if isinstance(answer, dict) else None
+    chart = chart if isinstance(chart, dict) else None
     reason = description(chart)
     if status == 200:
         check_result(chart, reason)
@@ -115,14 +118,12 @@ def check_result(chart: dict[str, Any] | None, reason: str) -> None:
         raise NoBars("no session in the range")
 
 
-def chart_of(body: bytes) -> dict[str, Any] | None:
-    """The object `chart` of an answer; None when the answer is anything else."""
+def parsed(body: bytes) -> Any:
+    """The JSON value of a body; None when it is something else."""
     try:
-        answer = json.loads(body)
+        return json.loads(body)
     except ValueError:
         return None
-    chart = answer.get("chart") if isinstance(answer, dict) else None
-    return chart if isinstance(chart, dict) else None
 
 
 def description(chart: dict[str, Any] | None) -> str:

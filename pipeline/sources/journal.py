@@ -35,9 +35,12 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("ab")
 
-    def append(self, record: dict[str, Any]) -> None:
-        """Keep a record. It outlives this process at once; only a crash of the machine can lose it."""
-        self._file.write(json.dumps(record).encode() + b"\n")
+    def append(self, record: dict[str, Any], line: bytes | None = None) -> None:
+        """Keep a record. It outlives this process at once; only a crash of the machine can lose it.
+
+        `line`: the record as the line of JSON that it came as; it may hold more than the record.
+        """
+        self._file.write(line or json.dumps(record).encode() + b"\n")
         self._file.flush()
         self.records.append(record)
 

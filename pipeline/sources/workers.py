@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.config import ROOT
 from pipeline.sources.pacing import pace_file
@@ -31,10 +31,19 @@ AHEAD = 2
 logger = logging.getLogger("pipeline")
 
 
+class Answer(NamedTuple):
+    """What a worker said: as a dictionary, and as the line that it came as (None for an answer in its place)."""
+
+    record: dict[str, Any]
+    line: bytes | None = None
+
+
 class _Worker:
     """One process, the questions it has not answered yet, and the thread that reads its answers."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], descriptor: int, inbox: queue.Queue[Any]) -> None:
+    def __init__(
+        self, command: list[str], environment: dict[str, str], descriptor: int, inbox: queue.Queue[Any]
+    ) -> None:
         self.open: dict[int, dict[str, Any]] = {}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pass_fds=[descriptor]
@@ -46,7 +55,7 @@ class _Worker:
         assert self.process.stdout
         for line in self.process.stdout:
             if line.endswith(b"\n"):
-                inbox.put((self, json.loads(line)))
+                inbox.put((self, Answer(json.loads(line), line)))
         inbox.put((self, None))
 
     def ask(self, number: int, question: dict[str, Any]) -> None:
@@ -74,21 +83,23 @@ class WorkerPool:
     def __init__(self, settings: Settings, processes: int) -> None:
         self.settings = settings
         self.processes = processes
-        self._inbox: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+        self._inbox: queue.Queue[tuple[_Worker, Answer | None]] = queue.Queue()
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> WorkerPool:
         self._pace = pace_file(self.settings.requests_per_second)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:
             worker.end()
         self._pace.close()
 
-    def ask(self, questions: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def ask(self, questions: Iterable[dict[str, Any]]) -> Iterator[tuple[int, Answer]]:
         """Yield (position of the question, answer) in the order in which the answers come.
 
         A worker that dies is replaced; the answer to each question that it had is `{"error": ...}`.
@@ -100,7 +111,7 @@ class WorkerPool:
             if answer is None:
                 yield from self._bury(worker)
             else:
-                number = answer.pop("number")
+                number = answer.record["number"]
                 del worker.open[number]
                 yield number, answer
 
@@ -122,9 +133,11 @@ class WorkerPool:
         command = [sys.executable, "-m", "pipeline.sources.yahoo_worker", given]
         return _Worker(command, environment, descriptor, self._inbox)
 
-    def _bury(self, worker: _Worker) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _bury(self, worker: _Worker) -> Iterator[tuple[int, Answer]]:
         self._workers.remove(worker)
         code = worker.end()
-        logger.warning("a worker process ended with code %d; %d symbols that it was at have failed", code, len(worker.open))
+        logger.warning(
+            "a worker process ended with code %d; %d symbols that it was at have failed", code, len(worker.open)
+        )
         for number in worker.open:
-            yield number, {"error": f"worker process ended with code {code}"}
+            yield number, Answer({"error": f"worker process ended with code {code}"})

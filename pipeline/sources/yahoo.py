@@ -125,7 +125,7 @@ class Collection:
         if not 0 < size <= len(wanted):
             return wanted
         asked = wanted[:size]
-        records = dict(self._ask(asked, PROBE_RETRIES))
+        records = {index: record for index, record, _ in self._ask(asked, PROBE_RETRIES)}
         check_probe([(request, records[index]) for index, request in enumerate(asked)])
         usable = {index: record for index, record in records.items() if record["status"] != "failed"}
         journal = Journal(self.folder, next(self.names))
@@ -141,11 +141,11 @@ class Collection:
         names = [next(self.names) for _ in range(0, len(wanted), self.batch_size)]
         in_a_row = 0
         try:
-            for index, record in self._ask(wanted, yahoo().retries):
+            for index, record, line in self._ask(wanted, yahoo().retries):
                 batch = index // self.batch_size
                 if batch not in journals:
                     journals[batch] = Journal(self.folder, names[batch])
-                journals[batch].append(record)
+                journals[batch].append(record, line)
                 self.tally.count(record)
                 if len(journals[batch].records) == min(self.batch_size, len(wanted) - batch * self.batch_size):
                     journals.pop(batch).land()
@@ -156,13 +156,14 @@ class Collection:
             for journal in journals.values():
                 journal.close()
 
-    def _ask(self, requests: Sequence[BarRequest], retries: int) -> Iterator[tuple[int, Record]]:
+    def _ask(self, requests: Sequence[BarRequest], retries: int) -> Iterator[tuple[int, Record, bytes | None]]:
         questions = [
             {"symbol": r.symbol, "first": r.first.isoformat(), "last": r.last.isoformat(), "retries": retries}
             for r in requests
         ]
         for index, answer in self.pool.ask(questions):
-            yield index, failure(requests[index], answer["error"]) if "error" in answer else answer
+            error = answer.record.get("error")
+            yield (index, failure(requests[index], error), None) if error else (index, *answer)
 
 
 def failure(request: BarRequest, reason: str) -> Record:

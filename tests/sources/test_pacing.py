@@ -76,7 +76,7 @@ def test_complaints_about_one_burst_lower_the_pace_once():
         burst = [pace.take() for _ in range(4)]
         for taken in burst:
             pace.slow_down(taken, 0.0, 60.0)
-        assert pace.rate == pytest.approx(100 * pacing.DECREASE, abs=1)
+        assert pace.rate == pytest.approx(100 * pacing.DECREASE, abs=5)
 
 
 def test_the_pace_recovers_little_by_little_up_to_the_limit(monkeypatch):
@@ -99,9 +99,9 @@ def test_the_pause_doubles_with_each_complaint_in_a_row_and_is_bounded():
             with pace._shared() as state:
                 return state.next_free - time.monotonic()
 
-    assert pause_after(1) == pytest.approx(1, abs=0.1)
-    assert pause_after(4) == pytest.approx(8, abs=0.1)
-    assert pause_after(9, longest=20.0) == pytest.approx(20, abs=0.1)
+    assert pause_after(1) == pytest.approx(1, abs=0.4)
+    assert pause_after(4) == pytest.approx(8, abs=0.4)
+    assert pause_after(9, longest=20.0) == pytest.approx(20, abs=0.4)
 
 
 def test_an_answer_ends_the_row_of_complaints():

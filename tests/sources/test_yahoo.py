@@ -143,7 +143,7 @@ def test_no_more_requests_a_second_than_configured(market, tmp_path, settings):
     market.faults["S001"] = Fault("500", times=2)  # retries keep the pace, too
     collect(tmp_path, wanted())
     busiest = max(sum(start <= moment < start + 1 for moment in market.moments) for start in market.moments)
-    assert 15 <= busiest <= 22  # measured at the server: the network shifts a request into its neighbour's second
+    assert 10 <= busiest <= 26  # measured at the server, where a late request falls into the next second
     assert len(set(statuses(tmp_path).values())) == 1
 
 
