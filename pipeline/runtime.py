@@ -48,6 +48,12 @@ def prepare(arguments: Sequence[str]) -> None:
     _set_up_log()
     if options.help:
         return
+    if "," in options.date:  # means a combined task, which the scheduler makes of tasks whose requirements are done
+        logger.error(
+            "--date %s names several sessions, and takes one; for several: luigi --module pipeline RangeTradingDays "
+            "--of DailyPipeline --start FIRST --stop DAY-AFTER-THE-LAST", options.date,
+        )  # fmt: skip
+        sys.exit(luigi.configuration.get_config().getint("retcode", "unhandled_exception", 40))
     local = choose_scheduler(options)
     try:
         _held.append(runlock.acquire(shared=not local))
@@ -72,6 +78,7 @@ def _early_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scheduler-url", default="")
     parser.add_argument("--scheduler-host", default="")
     parser.add_argument("--scheduler-port", default="")
+    parser.add_argument("--date", default="")
     parser.add_argument("-h", "--help", "--help-all", action="store_true")
     settings = {f"{section}_{name}": (section, name) for section, name in all_settings()}
     for option in settings:
