@@ -53,6 +53,10 @@ class RunInProgressError(PipelineError):
     """Another run of this installation holds the run lock."""
 
 
+class SchedulerUnreachableError(PipelineError):
+    """The central scheduler does not answer."""
+
+
 # --- the listing -------------------------------------------------------------------------------------------------
 
 
@@ -120,3 +124,7 @@ class ReplicaError(PipelineError):
 
 class ScanError(PipelineError):
     """A scan of the configuration cannot be run."""
+
+
+class ExpressionError(PipelineError):
+    """An expression of a scan is more than an expression, or names something that does not exist."""

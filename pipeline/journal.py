@@ -110,8 +110,8 @@ def settle() -> dict[int, list[TaskRun]]:
 
     A journal is deleted after its rows are committed; a run that was stored already is not stored twice.
     """
-    journals = {pid: path for pid, path in _journals() if pid == os.getpid() or not is_alive(pid)}
-    runs = {pid: fold(path.read_text(encoding="utf-8")) for pid, path in journals.items()}
+    ended = {pid: path for pid, path in journals() if pid == os.getpid() or not is_alive(pid)}
+    runs = {pid: fold(path.read_text(encoding="utf-8")) for pid, path in ended.items()}
     if not runs:
         return {}
     try:
@@ -121,12 +121,13 @@ def settle() -> dict[int, list[TaskRun]]:
     except PipelineError as error:
         logger.warning("the record of this run stays in %s until the next one: %s", storage().root / "work" / "journal", error)
         return runs
-    for path in journals.values():
+    for path in ended.values():
         path.unlink()
     return runs
 
 
-def _journals() -> Iterator[tuple[int, pathlib.Path]]:
+def journals() -> Iterator[tuple[int, pathlib.Path]]:
+    """The journals that are not in the database yet, with the process that writes, or wrote, each."""
     for path in sorted(journal_path(0).parent.glob("*.jsonl")):
         yield int(path.stem), path
 
@@ -135,7 +136,7 @@ def fold(text: str) -> list[TaskRun]:
     """Task runs from the lines of a journal, in the order in which they started."""
     runs: list[TaskRun] = []
     started: dict[str, TaskRun] = {}
-    for line in text.splitlines():
+    for line in text[: text.rfind("\n") + 1].splitlines():  # a line in the making counts when it is whole
         entry: dict[str, Any] = json.loads(line)
         run = None if entry["status"] is None else started.pop(entry["task_id"], None)
         if run is None:

@@ -1,0 +1,81 @@
+"""What the central scheduler knows, when it answers. Luigi's own client, with its errors and its JSON made ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import luigi.configuration
+from luigi.rpc import RemoteScheduler, RPCError
+
+from pipeline.errors import SchedulerUnreachableError
+
+DEFAULT_URL = "http://127.0.0.1:8082/"
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownTask:
+    """A task as the scheduler sees it; `sessions` has several for a combined one, none for one without a date."""
+
+    task_id: str
+    family: str
+    sessions: tuple[dt.date, ...]
+    status: str
+    message: str = ""
+    percent: int | None = None
+
+
+def scheduler_url() -> str:
+    return luigi.configuration.get_config().get("core", "scheduler_url", "") or DEFAULT_URL
+
+
+def answers() -> bool:
+    """Whether something listens at `[core] scheduler_url`."""
+    url = urlsplit(scheduler_url())
+    try:
+        with socket.create_connection((url.hostname or "127.0.0.1", url.port or 8082), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def known_tasks(status: str) -> list[KnownTask]:
+    """The scheduler's tasks of one status, such as RUNNING or DISABLED. Raises SchedulerUnreachableError."""
+    found = _call("task_list", status=status, upstream_status="", limit=False)
+    return [_known_task(task_id, facts) for task_id, facts in found.items()]
+
+
+def enable_again(task: KnownTask) -> None:
+    """Lift the ban on a task that failed too often. Raises SchedulerUnreachableError."""
+    _call("re_enable_task", task_id=task.task_id)
+
+
+def _call(method: str, **values: Any) -> Any:
+    try:
+        return getattr(RemoteScheduler(scheduler_url().rstrip("/")), method)(**values)
+    except RPCError as error:
+        raise SchedulerUnreachableError(
+            f"the central scheduler at {scheduler_url()} does not answer ({error}); start it with scripts/luigid, or set "
+            f"[core] scheduler_url"
+        ) from error
+
+
+def _known_task(task_id: str, facts: dict[str, Any]) -> KnownTask:
+    return KnownTask(
+        task_id,
+        facts["name"],
+        tuple(_dates(facts["params"].get("date", ""))),
+        facts["status"],
+        facts.get("status_message") or "",
+        facts.get("progress_percentage"),
+    )
+
+
+def _dates(text: str) -> list[dt.date]:
+    try:
+        return [dt.date.fromisoformat(part) for part in text.split(",")]
+    except ValueError:  # a task of other people's
+        return []
