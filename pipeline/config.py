@@ -91,6 +91,7 @@ class indicators(luigi.Config):
 class scans(luigi.Config):
     skip_types = luigi.Parameter(default="warrant,unit,right,note", description="kinds of security that are not scanned; there are share, preferred, note, warrant, unit and right")
     file = luigi.Parameter(default="config/scans.toml", description="the watchlist scans: priority, condition, order and limit of each")
+    extra = luigi.Parameter(default="", description="files with further scans of your own, with commas between them; empty: none")
 
 
 class spark_runtime(luigi.Config):

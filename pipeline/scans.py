@@ -1,18 +1,27 @@
-"""Watchlist scans as declarations: read from a TOML file, run as queries over the view of one session."""
+"""Watchlist scans as declarations in TOML files, checked before anything runs."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
+import functools
+import hashlib
+import json
 import pathlib
+import re
 import tomllib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.config import absolute, scans
-from pipeline.errors import ScanError
+from pipeline.day_view import columns, create_empty_day_view
+from pipeline.errors import ExpressionError, ScanError
+from pipeline.expressions import condition_columns, order_columns
+from pipeline.sandbox import sandbox
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,92 +35,107 @@ class Scan:
     order: str
     limit: int
 
+    @property
+    def version(self) -> str:
+        """Changes whenever the scan may find something else: 12 digits of a hash of all but the description."""
+        facts = [self.name, self.priority, self.condition, self.order, self.limit]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
-def configured_scans() -> list[Scan]:
-    """The scans of `[scans] file`, smallest priority first.
 
-    Raises ScanError when the file is missing, is no TOML, or a scan lacks a setting.
+@dataclasses.dataclass(frozen=True)
+class CheckedScan(Scan):
+    """A scan that can be run. `columns` are those that its condition names: whose values made it fire."""
+
+    columns: tuple[str, ...]
+
+
+def configured_scans() -> list[CheckedScan]:
+    """The scans of `[scans] file` and `[scans] extra`, smallest priority first, checked.
+
+    Raises ScanError for a file that is missing or no TOML, a scan that lacks a setting or has one of the wrong kind, a
+    name that occurs twice, and a condition or an order that is no allowed expression over the columns of `day_view`.
     """
-    path = absolute(scans().file)
+    declared: dict[str, Scan] = {}
+    for path in scan_files():
+        for scan in _read(path):
+            if scan.name in declared:
+                raise ScanError(f"{path}, scan [{scan.name}]: another scan has this name already; give it one of its own")
+            declared[scan.name] = scan
+    return list(check(tuple(sorted(declared.values(), key=lambda scan: (scan.priority, scan.name)))))
+
+
+def scan_files() -> list[pathlib.Path]:
+    return [absolute(name.strip()) for name in [scans().file, *scans().extra.split(",")] if name.strip()]
+
+
+def _read(path: pathlib.Path) -> Iterator[Scan]:
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ScanError(f"[scans] file = {path}: there is no such file") from error
-    except tomllib.TOMLDecodeError as error:
+        raise ScanError(f"{path}, named by [scans] file or [scans] extra: there is no such file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScanError(f"{path} is no valid TOML: {error}") from error
-    return sorted((_scan(path, name, settings) for name, settings in declared.items()), key=lambda s: s.priority)
+    for name, settings in declared.items():
+        yield _scan(f"{path}, scan [{name}]", name, settings)
 
 
-def _scan(path: pathlib.Path, name: str, settings: dict[str, object]) -> Scan:
+def _scan(place: str, name: str, settings: object) -> Scan:
+    """The declaration, every setting of its kind; `place` says in errors where it stands."""
+    kinds = {"description": str, "priority": int, "condition": str, "order": str, "limit": int}
+    if not NAME.fullmatch(name):
+        raise ScanError(f"{place}: a name is up to 40 lower-case letters, digits and underscores, a letter first")
+    if not isinstance(settings, dict) or settings.keys() != kinds.keys():
+        raise ScanError(f"{place}: a scan has exactly the settings {', '.join(kinds)}; found: {_found(settings)}")
+    for setting, kind in kinds.items():
+        if type(settings[setting]) is not kind:  # True is an int, too
+            raise ScanError(f"{place}: {setting} = {settings[setting]!r} should be {'a text' if kind is str else 'a whole number'}")
+    if settings["limit"] < 1:
+        raise ScanError(f"{place}: limit = {settings['limit']} would never find anything; the smallest is 1")
+    return Scan(name=name, **settings)
+
+
+def _found(settings: object) -> str:
+    return ", ".join(settings) or "none" if isinstance(settings, dict) else repr(settings)
+
+
+@functools.lru_cache(maxsize=16)
+def check(declared: tuple[Scan, ...]) -> tuple[CheckedScan, ...]:
+    """The scans with the columns that they use. Needs no database; raises ScanError for one that cannot be run."""
+    with sandbox() as connection:
+        create_empty_day_view(connection)
+        _add_sample(connection)
+        known = columns(connection)
+        return tuple(_checked(connection, scan, known) for scan in declared)
+
+
+def _add_sample(connection: DuckDBPyConnection) -> None:
+    """One row to try expressions on: a text that can never be a number shows itself there."""
+    values = {"VARCHAR": "''", "DATE": "DATE '2000-01-03'"}
+    kinds = [row[1] for row in connection.execute("DESCRIBE day_view").fetchall()]
+    connection.execute(f"INSERT INTO day_view VALUES ({', '.join(values.get(kind, '1') for kind in kinds)})")
+
+
+def _checked(connection: DuckDBPyConnection, scan: Scan, known: tuple[str, ...]) -> CheckedScan:
+    place = f"scan [{scan.name}] of {' and '.join(map(str, scan_files()))}"
     try:
-        return Scan(name=name, **settings)  # type: ignore[arg-type]
-    except TypeError as error:
-        fields = ", ".join(field.name for field in dataclasses.fields(Scan)[1:])
-        raise ScanError(f"{path}, scan [{name}]: {error}; a scan has {fields}") from error
+        used = condition_columns(connection, scan.condition, known)
+        order_columns(connection, scan.order, known)
+        _try(connection, scan)
+    except ExpressionError as error:
+        raise ScanError(f"{place}: {error}") from error
+    return CheckedScan(**dataclasses.asdict(scan), columns=used)
 
 
-def create_day_view(connection: DuckDBPyConnection, session: dt.date) -> None:
-    """The temporary table `day_view`: one row for each symbol expected on `session` that has a bar.
-
-    Columns: those of `stock_data`, of `technical_indicators` and the facts of the listing that serves the session
-    (name, sector, industry, country, market_cap, ipo_year), and `volume_ratio` = volume / avg_volume_30.
-    """
-    connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE day_view AS
-        SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.volume,
-               t.* EXCLUDE (symbol, date, source), b.volume / nullif(t.avg_volume_30, 0) AS volume_ratio,
-               s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year
-        FROM price_coverage c
-        JOIN session_universe u USING (date)
-        JOIN symbol_snapshots s ON s.date = u.snapshot_date AND s.symbol = c.symbol
-        JOIN stock_data b ON b.date = c.date AND b.symbol = c.symbol
-        LEFT JOIN technical_indicators t ON t.date = c.date AND t.symbol = c.symbol
-        WHERE c.date = $session AND b.date = $session AND c.state = 'stored'
-          AND (t.date = $session OR t.date IS NULL)
-        """,
-        {"session": session},
-    )
-
-
-def find_hits(connection: DuckDBPyConnection, scan: Scan) -> None:
-    """Append the symbols of `day_view` that the scan finds to the temporary table `hits`.
-
-    Raises ScanError with DuckDB's own explanation when the condition or the order is no expression over the view.
-    """
+def _try(connection: DuckDBPyConnection, scan: Scan) -> None:
+    """Raises ExpressionError when the kinds of values do not fit each other, or the condition is not true or false."""
     import duckdb
 
     try:
-        connection.execute(
-            f"""
-            INSERT INTO hits SELECT symbol, $name, $priority FROM day_view
-            WHERE {scan.condition} ORDER BY {scan.order}, symbol LIMIT $limit
-            """,
-            {"name": scan.name, "priority": scan.priority, "limit": scan.limit},
-        )
+        described = connection.execute(f"DESCRIBE SELECT (\n{scan.condition}\n) FROM day_view").fetchall()
+        connection.execute(f"SELECT (\n{scan.condition}\n) FROM day_view ORDER BY\n{scan.order}\n").fetchall()
+    except duckdb.OutOfRangeException:
+        return  # the logarithm of a negative number: null where it happens, and no mistake of the rule
     except duckdb.Error as error:
-        raise ScanError(f"scan [{scan.name}] of {absolute(scans().file)} cannot be run: {error}") from error
-
-
-def store_watchlist(connection: DuckDBPyConnection, session: dt.date) -> dict[str, int]:
-    """Replace the session's rows of `daily_watchlist`; hits by scan, after each symbol was kept once."""
-    create_day_view(connection, session)
-    connection.execute("CREATE OR REPLACE TEMP TABLE hits (symbol VARCHAR, scan VARCHAR, priority INTEGER)")
-    declared = configured_scans()
-    for scan in declared:
-        find_hits(connection, scan)
-    connection.execute("DELETE FROM daily_watchlist WHERE scan_date = ?", [session])
-    connection.execute(
-        """
-        INSERT INTO daily_watchlist BY NAME
-        SELECT d.date AS scan_date, d.symbol, d.name, d.sector, d.market_cap, h.scan AS scan_reason, h.priority,
-               d.close AS close_price, d.volume, d.rsi_14, d.bb_position, d.volume_ratio,
-               CASE WHEN d.market_cap >= 50e9 THEN 1 WHEN d.market_cap >= 10e9 THEN 2 ELSE 3 END AS market_cap_tier
-        FROM (SELECT DISTINCT ON (symbol) * FROM hits ORDER BY symbol, priority, scan) h
-        JOIN day_view d USING (symbol) ORDER BY h.priority, d.market_cap DESC, d.symbol
-        """
-    )
-    rows = connection.execute(
-        "SELECT scan_reason, count(*) FROM daily_watchlist WHERE scan_date = ? GROUP BY scan_reason", [session]
-    ).fetchall()
-    return dict.fromkeys((scan.name for scan in declared), 0) | dict(rows)
+        raise ExpressionError(f"cannot be computed: {error}") from error
+    if described[0][1] != "BOOLEAN":
+        raise ExpressionError(f"{scan.condition!r} is a {described[0][1]}; a condition is true or false, such as rsi_14 < 30")

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from pipeline.database import writing
 from pipeline.errors import ScanError
-from pipeline.scans import store_watchlist
+from pipeline.scans import configured_scans
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.indicators import ComputeIndicators
+from pipeline.watchlist import day_view, hits_by_scan, store_watchlist, watchlist_rows
 
 logger = logging.getLogger("pipeline")
 
@@ -28,16 +29,26 @@ class ScanWatchlist(SessionTask):
     priority = 60
     batchable = False
 
+    def requires(self) -> list[SessionTask]:
+        """The stages before this one. Raises ScanError: a scan that cannot run is found before they have worked."""
+        configured_scans()
+        return super().requires()
+
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         return {session: self._scan(session) for session in sessions}
 
     def _scan(self, session: dt.date) -> Outcome:
+        declared = configured_scans()
+        with writing() as connection:
+            view = day_view(connection, session)
         try:
-            with writing() as connection:
-                hits = store_watchlist(connection, session)
-                self.finish(connection, session)
+            rows = watchlist_rows(view, declared)
         except ScanError as error:
             return error
+        with writing() as connection:
+            store_watchlist(connection, session, rows)
+            self.finish(connection, session)
+        hits = hits_by_scan(rows, declared)
         found = ", ".join(f"{count} by {scan}" for scan, count in hits.items())
-        logger.info("%s: %d symbols on the watchlist (%s)", session, sum(hits.values()), found)
-        return {"hits": hits}
+        logger.info("%s: %d symbols on the watchlist (%s)", session, rows.num_rows, found)
+        return {"hits": hits, "rules": {scan.name: scan.version for scan in declared}}
