@@ -150,7 +150,7 @@ def fold(text: str) -> list[TaskRun]:
 
 
 def store(connection: DuckDBPyConnection, run: TaskRun) -> None:
-    """One row of `task_runs` for each date of the run, and for a failure one of `alerts`."""
+    """One row of `task_runs` for each date of the run (or one without a date), and for a failure one of `alerts`."""
     (known,) = connection.execute("SELECT count(*) FROM task_runs WHERE run_id = ?", [run.run_id]).fetchone() or (0,)
     if known:
         return
@@ -164,7 +164,7 @@ def store(connection: DuckDBPyConnection, run: TaskRun) -> None:
         FROM (SELECT unnest($dates::DATE[]) AS day)
         """,
         {"pipeline": run.pipeline, "task": run.task, "started": started, "duration": run.duration,
-         "status": run.status, "dates": run.dates, "run_id": run.run_id},
+         "status": run.status, "dates": run.dates or [None], "run_id": run.run_id},
     )
     if run.status not in ("done", "put back"):
         connection.execute(
@@ -177,10 +177,12 @@ def closing_lines(runs: list[TaskRun]) -> list[str]:
     """One line for each session whose last word is a failure: which stage, why, and the command to run again."""
     last: dict[tuple[str, str], TaskRun] = {}
     for run in runs:
-        last.update({(run.task, date): run for date in run.dates})
+        last.update({(run.task, date): run for date in run.dates or [""]})
     return [
         f"{date}: {task} {run.status}: {run.error or 'no reason given'}\n"
         f"    run again: luigi --module pipeline {run.pipeline} --date {date}"
+        if date
+        else f"{task} {run.status}: {run.error or 'no reason given'}\n    run the same command again"
         for (task, date), run in sorted(last.items())
         if run.status not in ("done", "put back")
     ]
