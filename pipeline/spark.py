@@ -105,6 +105,11 @@ class SparkJob(SparkSubmitTask):
         return list(self._options)
 
     @property
+    def timeout(self) -> float:
+        """Seconds that the job may take."""
+        return spark_runtime().timeout_minutes * 60.0
+
+    @property
     def log_path(self) -> pathlib.Path:
         return storage().root / "logs" / f"{self.task_id}.log"
 
@@ -206,7 +211,7 @@ class SparkJob(SparkSubmitTask):
         code: int | None = None
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                code = process.wait(timeout=spark_runtime().timeout_minutes * 60)
+                code = process.wait(timeout=self.timeout)
         finally:
             end_group(process, self.grace)
             output.finish()
@@ -214,7 +219,7 @@ class SparkJob(SparkSubmitTask):
 
     def _ending(self, code: int | None) -> str:
         if code is None:
-            return f"did not end within {spark_runtime().timeout_minutes} minutes ([spark_runtime] timeout_minutes)"
+            return f"did not end within {self.timeout / 60:g} minutes ([spark_runtime] timeout_minutes) and was stopped"
         return f"was killed by signal {-code}" if code < 0 else f"failed (exit code {code})"
 
     # --- what the scheduler shows; its callbacks exist only while Luigi runs the task -----------------------------

@@ -1,0 +1,85 @@
+"""The files that make a job start fast, and those that it leaves."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import luigi.configuration
+import pytest
+
+from pipeline import spark_home
+from pipeline.java import Runtime
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path):
+    config = luigi.configuration.get_config()
+    before = config.get("storage", "data_dir", None)
+    config.set("storage", "data_dir", str(tmp_path))
+    yield tmp_path
+    if before is None:
+        config.remove_option("storage", "data_dir")
+    else:
+        config.set("storage", "data_dir", before)
+
+
+def test_local_home_has_spark_but_not_its_python(data):
+    home, is_new = spark_home.local_home()
+    assert is_new
+    assert (home / "bin" / "spark-submit").is_file()
+    assert list((home / "jars").glob("spark-core_*.jar"))
+    assert not (home / "python").exists()
+    assert spark_home.local_home() == (home, False)
+    assert [path.name for path in home.parent.iterdir()] == [home.name]
+
+
+def test_scratch_folder_goes_with_its_files(data):
+    with spark_home.scratch_folder() as folder:
+        (folder / "blockmgr-1").mkdir()
+        (folder / "blockmgr-1" / "block").touch()
+    assert not list((data / "work" / "spark").iterdir())
+
+
+def test_scratch_folders_of_killed_processes_go_those_of_others_stay(data):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    parent = data / "work" / "spark"
+    names = {
+        name: parent / name for name in (f"{socket.gethostname()}@{dead.pid}", f"{socket.gethostname()}@1", "other@1")
+    }
+    for folder in names.values():
+        folder.mkdir(parents=True)
+    with spark_home.scratch_folder() as mine:
+        assert mine.name == f"{socket.gethostname()}@{os.getpid()}"
+    assert sorted(path.name for path in parent.iterdir()) == sorted([f"{socket.gethostname()}@1", "other@1"])
+
+
+@pytest.mark.parametrize(
+    ("version", "recorded", "used"),
+    [("17.0.15", "ArchiveClassesAtExit", "SharedArchiveFile"), ("25.0.2", "AOTCacheOutput", "AOTCache")],
+)
+def test_archive_is_recorded_once_and_then_used(tmp_path, version, recorded, used):
+    home, scratch = tmp_path / "home", tmp_path / "scratch"
+    home.mkdir()
+    scratch.mkdir()
+    java = Runtime(pathlib.Path("/java"), version)
+
+    def archive(record: bool = True) -> spark_home.ClassArchive:
+        return spark_home.ClassArchive(java, home, scratch, record=record)
+
+    assert archive(record=False).options() == []
+    (home / "java-16-old.classes").touch()
+    recording = archive()
+    option, quiet = recording.options()
+    assert option.startswith(f"-XX:{recorded}={scratch}")
+    assert quiet == "-Xlog:disable"
+    recording.keep()  # Java wrote nothing: nothing to keep
+    assert [path.name for path in home.iterdir()] == ["java-16-old.classes"]
+    pathlib.Path(option.partition("=")[2]).write_text("classes")
+    recording.keep()
+    (kept,) = home.iterdir()
+    assert archive().options() == [f"-XX:{used}={kept}", "-Xlog:disable"]
