@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pipeline.answers import batch_files
 from pipeline.gaps import remember
 from pipeline.sources import BarRequest
+from pipeline.staleness import mark_stale_sessions
 from pipeline.validation import split_by_rules
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _store_bars(connection: DuckDBPyConnection) -> dict[str, int]:
         """
     )
     _mark_stale(connection)
+    mark_stale_sessions(connection)
     connection.execute("DELETE FROM stock_data WHERE symbol IN (FROM restated)")
     connection.execute("DELETE FROM stock_data s USING written_bars w WHERE s.symbol = w.symbol AND s.date = w.date AND w.is_revision")
     connection.execute("INSERT INTO stock_data BY NAME SELECT symbol, date, open, high, low, close, volume, fetched_at FROM written_bars ORDER BY symbol, date")

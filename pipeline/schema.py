@@ -247,4 +247,31 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ALTER TABLE daily_watchlist ADD COLUMN fired VARCHAR;  -- JSON: the columns that the condition names, and their values
         """,
     ),
+    (
+        "004_stale_sessions",
+        """
+        CREATE TABLE stale_sessions (
+            date DATE NOT NULL,
+            since TIMESTAMPTZ NOT NULL,
+            symbols BIGINT NOT NULL,
+            reason VARCHAR NOT NULL,
+            source VARCHAR NOT NULL DEFAULT '{source}'
+        );
+        """,
+    ),
+    (
+        "005_messages",
+        """
+        CREATE SEQUENCE task_run_ids;
+        ALTER TABLE task_runs ADD COLUMN id BIGINT DEFAULT nextval('task_run_ids');
+        CREATE SEQUENCE alert_ids;
+        ALTER TABLE alerts ADD COLUMN id BIGINT DEFAULT nextval('alert_ids');
+        -- Alerts of one cause are told in one message: when, when their date was done, and when nothing is left to say.
+        ALTER TABLE alerts ADD COLUMN cause VARCHAR;
+        ALTER TABLE alerts ADD COLUMN told_at TIMESTAMPTZ;
+        ALTER TABLE alerts ADD COLUMN resolved_at TIMESTAMPTZ;
+        ALTER TABLE alerts ADD COLUMN closed_at TIMESTAMPTZ;
+        UPDATE alerts SET cause = message, told_at = now(), resolved_at = now(), closed_at = now();
+        """,
+    ),
 )

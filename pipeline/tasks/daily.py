@@ -10,6 +10,7 @@ from pipeline.database import database_path, writing
 from pipeline.notifications import notify
 from pipeline.replica import replica_path
 from pipeline.report import report_path
+from pipeline.staleness import settle_session
 from pipeline.targets import MarkerTarget, RowTarget
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.cleanup import CleanUpFiles
@@ -29,6 +30,7 @@ class DailyPipeline(SessionTask):
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         with writing() as connection:
             for session in sessions:
+                settle_session(connection, session)
                 self.finish(connection, session)
         last = sessions[-1]
         done = f"{last} is done" if len(sessions) == 1 else f"{len(sessions)} sessions up to {last} are done"
