@@ -127,14 +127,17 @@ def test_installs_once_and_again_when_something_changed(checkout: pathlib.Path) 
 
 
 @pytest.mark.slow
-def test_killed_installation_starts_anew(checkout: pathlib.Path) -> None:
+def test_killed_installation_starts_anew(checkout: pathlib.Path, tmp_path: pathlib.Path) -> None:
     os.mkfifo(checkout / "gate")
-    environment = {**os.environ, "PYTHON": PYTHON}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "PYTHON": PYTHON, "TMPDIR": str(temporary)}
     killed = subprocess.Popen(command(checkout, "environment"), env=environment, start_new_session=True)
     with open(checkout / "gate"):  # opens when pip is in the middle of the installation
         os.killpg(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     assert not (checkout / ".venv" / "installed").exists()
+    assert list(temporary.iterdir()) == []
 
     (checkout / "gate").unlink()
     (checkout / ".venv" / "left by the killed one").touch()
