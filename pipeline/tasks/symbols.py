@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.calendar import latest_session
 from pipeline.config import quality
 from pipeline.database import writing
 from pipeline.errors import ListingOutdatedError, PipelineError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 logger = logging.getLogger("pipeline")
+
+#: The reason in `recollections` for which the listing, too, is asked for again.
+LISTING_TOO = "reset by an operator, with the listing"
 
 
 class CollectSymbols(SessionTask):
@@ -38,7 +42,7 @@ class CollectSymbols(SessionTask):
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         errors: dict[dt.date, PipelineError] = {}
         with writing() as connection:
-            stored = snapshot_dates(connection)
+            stored = snapshot_dates(connection) - _asked_again(connection)
         for session in reversed(sessions):  # the present listing, asked for once, serves all earlier sessions
             if not _serves(stored, session):
                 try:
@@ -67,6 +71,12 @@ class CollectSymbols(SessionTask):
         if chosen != session:
             logger.info("%s uses the listing of %s, the nearest one that is stored", session, chosen)
         return {"snapshot": chosen}
+
+
+def _asked_again(connection: DuckDBPyConnection) -> set[dt.date]:
+    """The sessions whose listing an operator wants anew, as far as the source still gives it."""
+    rows = connection.execute("SELECT DISTINCT date FROM recollections WHERE reason = ?", [LISTING_TOO]).fetchall()
+    return {date for (date,) in rows if configured_source().keeps_listings or date == latest_session()}
 
 
 def _serves(stored: set[dt.date], session: dt.date) -> bool:
