@@ -9,7 +9,9 @@ from typing import Any
 import luigi
 
 from pipeline import calendar
+from pipeline.database import reading
 from pipeline.errors import EmptyRangeError, SessionNotSettledError
+from pipeline.staleness import stale_sessions
 
 logger = logging.getLogger("pipeline")
 
@@ -30,6 +32,7 @@ class RangeTradingDays(luigi.WrapperTask):
     of_params: Any = luigi.DictParameter(default={}, description="further parameters of that task, as JSON")
     start = luigi.DateParameter(description="first day of the range, YYYY-MM-DD")
     stop = luigi.DateParameter(description="first day after the range, YYYY-MM-DD")
+    only_stale = luigi.BoolParameter(description="only sessions whose watchlist rests on bars that have changed since")
 
     def requires(self) -> list[luigi.Task]:
         if not hasattr(self, "_missing"):  # the range is what it was when the run began, and one query tells
@@ -39,12 +42,16 @@ class RangeTradingDays(luigi.WrapperTask):
     def missing(self) -> list[dt.date]:
         """The sessions that are not done, oldest first."""
         wanted = sessions_of_range(self.start, self.stop - ONE_DAY)
+        if self.only_stale:
+            with reading() as connection:
+                marked = set(stale_sessions(connection))
+            wanted = [session for session in wanted if session in marked]
         done = set(self.of.bulk_complete(wanted))
         missing = [session for session in wanted if session not in done]
         logger.info(
-            "%s from %s to %s: %d sessions, %d of them done, %d to do",
-            self.of.task_family, wanted[0], wanted[-1], len(wanted), len(wanted) - len(missing), len(missing),
-        )
+            "%s from %s up to %s: %d sessions, %d of them done, %d to do",
+            self.of.task_family, self.start, self.stop, len(wanted), len(wanted) - len(missing), len(missing),
+        )  # fmt: skip
         return missing
 
     def _task(self, session: dt.date) -> luigi.Task:

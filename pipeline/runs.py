@@ -20,7 +20,7 @@ def luigi_command(task: str, *options: str) -> list[str]:
     return [str(luigi), "--module", "pipeline", task, *settings.luigi_options(), *options]
 
 
-def become(command: Sequence[str]) -> None:
+def become(command: list[str]) -> None:
     """Replace this process by the command: its output, signals and exit code are this process's."""
     sys.stdout.flush()
     os.execv(command[0], command)
