@@ -44,6 +44,12 @@ def atomic_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def writer(temporary: pathlib.Path) -> int:
+    """The process that writes, or wrote, a file of `atomic_path`; this one where the name does not tell."""
+    number = temporary.name.removesuffix(PARTIAL).rpartition(".")[2]
+    return int(number) if number.isdigit() else os.getpid()
+
+
 def sync(path: pathlib.Path) -> None:
     """Flush a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -17,7 +17,7 @@ from pipeline import calendar
 from pipeline.config import ROOT, market, retention, storage
 from pipeline.database import database_path, reading, writing
 from pipeline.errors import ReplicaError
-from pipeline.files import PARTIAL, sync, write_text
+from pipeline.files import PARTIAL, atomic_path, sync, write_text
 from pipeline.schema import TABLES
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ def back_up(verified: pathlib.Path) -> None:
     try:
         os.link(verified, target)
     except OSError:
-        shutil.copyfile(verified, target)
+        with atomic_path(target) as temporary:
+            shutil.copyfile(verified, temporary)
     sync(target.parent)
     for outdated in backup_paths()[: -retention().backups]:
         outdated.unlink()

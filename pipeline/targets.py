@@ -52,8 +52,7 @@ class RowTarget(luigi.Target):
             return frozenset()
         known = cls._known.get(path)
         if known is None or known[0] != stamp:
-            stored = _stored_ids(path)
-            known = cls._known[path] = (_stamp(path), stored)
+            known = cls._known[path] = (stamp, _stored_ids(path))  # the stamp first: what is written meanwhile is read again
         return known[1]
 
 

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from pipeline import calendar
 from pipeline.config import retention, storage
 from pipeline.database import writing
-from pipeline.files import PARTIAL
+from pipeline.files import PARTIAL, writer
+from pipeline.processes import is_alive
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.notify import NotifySuccess
 
 logger = logging.getLogger("pipeline")
 
-#: An unfinished file that nobody has touched for this long belongs to a process that was killed.
+#: An unfinished file that nobody has touched for this long is nobody's, even when its process number is in use again.
 ABANDONED = dt.timedelta(hours=6)
 
 
@@ -51,9 +52,10 @@ def outdated(now: dt.datetime) -> Iterator[pathlib.Path]:
     }
     for pattern, days in periods.items():
         yield from (path for path in root.glob(pattern) if age(path, now) > dt.timedelta(days=days))
-    for folder in ("replica", "reports", "markers/*", "raw/*/*"):
-        yield from (path for path in root.glob(f"{folder}/.*{PARTIAL}") if age(path, now) > ABANDONED)
+    for folder in ("replica", "backup", "reports", "markers/*", "raw/*/*"):
+        unfinished = root.glob(f"{folder}/.*{PARTIAL}")
+        yield from (path for path in unfinished if not is_alive(writer(path)) or age(path, now) > ABANDONED)
 
 
 def age(path: pathlib.Path, now: dt.datetime) -> dt.timedelta:
-    return now - dt.datetime.fromtimestamp(path.stat().st_mtime, dt.timezone.utc)
+    return now - dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)
