@@ -17,16 +17,21 @@ from pipeline.errors import ExpressionError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-FUNCTIONS = frozenset(
-    "abs ceil ceiling floor round trunc sign sqrt cbrt pow power exp ln log log2 log10 greatest least isnan isfinite isinf "
-    "nullif ifnull coalesce lower upper trim length contains starts_with ends_with prefix suffix regexp_matches like_escape "
-    "not_like_escape ilike_escape not_ilike_escape year month day quarter dayofweek isodow dayofyear week datediff date_diff".split()
-)
-OPERATORS = frozenset("+ - * / // % ^ ** || ~~ !~~ ~~* !~~*".split())
-CLASSES = frozenset("COLUMN_REF CONSTANT COMPARISON CONJUNCTION OPERATOR BETWEEN CASE CAST FUNCTION".split())
+FUNCTIONS = frozenset({
+    "abs", "ceil", "ceiling", "floor", "round", "trunc", "sign", "sqrt", "cbrt", "pow", "power", "exp", "ln", "log", "log2",
+    "log10", "greatest", "least", "isnan", "isfinite", "isinf", "nullif", "ifnull", "coalesce",
+    "lower", "upper", "trim", "length", "contains", "starts_with", "ends_with", "prefix", "suffix", "regexp_matches",
+    "like_escape", "not_like_escape", "ilike_escape", "not_ilike_escape",
+    "year", "quarter", "month", "week", "day", "dayofweek", "isodow", "dayofyear", "datediff", "date_diff",
+})  # fmt: skip
+OPERATORS = frozenset({"+", "-", "*", "/", "//", "%", "^", "**", "||", "~~", "!~~", "~~*", "!~~*"})
+CLASSES = frozenset({
+    "COLUMN_REF", "CONSTANT", "COMPARISON", "CONJUNCTION", "OPERATOR", "BETWEEN", "CASE", "CAST", "TYPE", "FUNCTION",
+})  # fmt: skip
 LONGEST = 2000
 
-_CONDITION = "SELECT 1 FROM day_view WHERE (\n{}\n)"
+#: A text that is a condition in both places, with a bracket around it and without, is one expression and no more.
+_CONDITIONS = ("SELECT 1 FROM day_view WHERE\n{}\n", "SELECT 1 FROM day_view WHERE (\n{}\n)")
 _ORDER = "SELECT 1 FROM day_view ORDER BY\n{}\n"
 
 Tree = dict[str, Any]
@@ -37,8 +42,9 @@ def condition_columns(connection: DuckDBPyConnection, text: str, known: Collecti
 
     Raises ExpressionError for anything but one allowed expression over the columns `known`.
     """
-    query = _parse(connection, _CONDITION, text)
-    _check_shape(connection, query, _CONDITION, "where_clause")
+    for template in _CONDITIONS:
+        query = _parse(connection, template, text)
+        _check_shape(connection, query, template, "where_clause")
     return _columns(query["where_clause"], known)
 
 
@@ -58,18 +64,22 @@ def _parse(connection: DuckDBPyConnection, template: str, text: str) -> Tree:
     (answer,) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [template.format(text)]).fetchone() or ("",)
     parsed: Tree = json.loads(answer)
     if parsed["error"]:
-        raise ExpressionError(f"{text!r} is no SQL expression: {parsed['error_message']}")
+        raise ExpressionError(f"{text!r} is no SQL expression: {_explained(parsed['error_message'])}")
     if len(parsed["statements"]) != 1:
         raise ExpressionError(f"{text!r} is several statements; one expression is allowed")
     node: Tree = parsed["statements"][0]["node"]
     return node
 
 
+def _explained(message: str) -> str:
+    return "it holds a statement" if message.startswith("Only SELECT statements") else message
+
+
 def _check_shape(connection: DuckDBPyConnection, query: Tree, template: str, place: str) -> None:
     """Raises ExpressionError when the text changed anything of the query but the place that it was put in."""
     plain = _parse(connection, template, "true")
     if _without_locations(query | {place: None}) != _without_locations(plain | {place: None}):
-        raise ExpressionError("the text closes its bracket and goes on; one expression is allowed")
+        raise ExpressionError("the text goes on behind its expression; one expression is allowed, and nothing else")
 
 
 def _without_locations(tree: Any) -> Any:

@@ -17,6 +17,7 @@ from pipeline.errors import CoverageError, PipelineError, SourceOutageError
 from pipeline.price_load import read_answers, store_answers, store_coverage
 from pipeline.price_plan import plan
 from pipeline.progress import Bar
+from pipeline.scans import configured_scans
 from pipeline.sources import BarRequest, configured_source
 from pipeline.succession import close_reused
 from pipeline.tasks.base import Outcome, SessionTask
@@ -44,6 +45,7 @@ class CollectPrices(SessionTask):
     priority = 80
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        configured_scans()  # a mistake in them should not wait until everything is collected
         folder = storage().root / "raw" / "prices" / str(sessions[-1])
         with writing() as connection:
             reused = close_reused(connection, sessions[-1])
@@ -101,6 +103,7 @@ class CollectPrices(SessionTask):
 
 def ask_again(connection: DuckDBPyConnection, session: dt.date, reason: str) -> None:
     """Have the next run of the session ask the source anew, although it has answered before."""
+    connection.execute("DELETE FROM recollections WHERE date = ?", [session])
     connection.execute("INSERT INTO recollections (date, reason) VALUES (?, ?)", [session, reason])
 
 

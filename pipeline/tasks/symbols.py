@@ -12,6 +12,7 @@ from pipeline.config import quality
 from pipeline.database import writing
 from pipeline.errors import ListingOutdatedError, PipelineError
 from pipeline.listings import check_size, obtain, store
+from pipeline.scans import configured_scans
 from pipeline.sources import configured_source
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.universe import snapshot_dates, snapshot_for
@@ -40,6 +41,7 @@ class CollectSymbols(SessionTask):
     priority = 90
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        configured_scans()  # a mistake in them should not wait until everything is collected
         errors: dict[dt.date, PipelineError] = {}
         with writing() as connection:
             stored = snapshot_dates(connection) - _asked_again(connection)

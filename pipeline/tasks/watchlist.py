@@ -29,11 +29,6 @@ class ScanWatchlist(SessionTask):
     priority = 60
     batchable = False
 
-    def requires(self) -> list[SessionTask]:
-        """The stages before this one. Raises ScanError: a scan that cannot run is found before they have worked."""
-        configured_scans()
-        return super().requires()
-
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         return {session: self._scan(session) for session in sessions}
 
