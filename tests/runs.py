@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 import os
 import pathlib
@@ -142,11 +143,17 @@ def assert_same(found: dict[str, list[tuple[Any, ...]]], wanted: dict[str, list[
             assert _alike(one, other) if close else one == other, f"{table}: {one} != {other}"
 
 
-def _alike(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    return all(
-        math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9) if isinstance(a, float) and isinstance(b, float) else a == b
-        for a, b in zip(one, other, strict=True)
-    )
+def _alike(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    return len(one) == len(other) and all(_same_value(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _same_value(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+    if isinstance(one, str) and isinstance(other, str) and one[:1] == other[:1] == "{":  # the values that a rule fired on
+        a, b = json.loads(one), json.loads(other)
+        return list(a) == list(b) and _alike(list(a.values()), list(b.values()))
+    return bool(one == other)
 
 
 def stray_files(data_dir: pathlib.Path) -> list[pathlib.Path]:
