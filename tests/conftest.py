@@ -88,6 +88,8 @@ def data_dir(tmp_path: pathlib.Path, settings: Callable[..., None]) -> Iterator[
     """An empty `[storage] data_dir`."""
     forget()
     settings("storage", data_dir=tmp_path / "data", lock_timeout=10)
+    settings("scheduler", retry_delay=0)
+    settings("worker", wait_interval=0.05)
     yield tmp_path / "data"
     forget()
 

@@ -88,7 +88,7 @@ class SmallMarket(FakeMarket):
 
     def bar(self, symbol: str, day: dt.date) -> Bar:
         factor = self.corrections.get((symbol, day), 1.0)
-        if symbol == SPLIT and day < SPLIT_DAY <= self.as_of:
+        if symbol == SPLIT and self.as_of >= SPLIT_DAY:
             factor /= SPLIT_RATIO
         opened, high, low, close, volume = WALKS[self.nasdaq_name(symbol)][day]
         return opened * factor, high * factor, low * factor, close * factor, round(volume / factor)
