@@ -6,6 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from pipeline.calendar import session_before
+from pipeline.config import scans
 from pipeline.schema import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ NUMBERS = ("DOUBLE", "FLOAT", "BIGINT", "INTEGER")
 
 def create_day_view(connection: DuckDBPyConnection, *sessions: dt.date) -> None:
     """The temporary table `day_view`: one row for each session and symbol expected on it that has a bar.
+
+    Symbols whose kind of security is among `[scans] skip_types` are left out.
 
     Columns: those of `stock_data`, of `technical_indicators` and the facts of the listing that serves the session, and
     `volume_ratio` = volume / avg_volume_30. `prev_` and the name of a column of numbers is its value of the session
@@ -46,7 +49,9 @@ def create_day_view(connection: DuckDBPyConnection, *sessions: dt.date) -> None:
         JOIN price_coverage c ON c.date = f.date AND c.symbol = f.symbol AND c.state = 'stored'
         LEFT JOIN day_facts p ON p.date = d.previous AND p.symbol = f.symbol
         WHERE d.wanted AND f.name IS NOT NULL
-        """
+          AND coalesce(f.security_type, 'share') NOT IN (SELECT trim(unnest(string_split($skipped, ','))))
+        """,
+        {"skipped": scans().skip_types},
     )
 
 

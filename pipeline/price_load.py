@@ -13,7 +13,6 @@ import pathlib
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.answers import batch_files
 from pipeline.gaps import remember
 from pipeline.sources import BarRequest
 from pipeline.staleness import mark_stale_sessions
@@ -28,6 +27,8 @@ def read_answers(connection: DuckDBPyConnection, folder: pathlib.Path, requests:
 
     Of several answers for a symbol the newest usable one that covers the request counts.
     """
+    from pipeline.answers import batch_files
+
     connection.execute("CREATE OR REPLACE TEMP TABLE requests (symbol VARCHAR, first DATE, last DATE)")
     if requests:
         connection.execute(

@@ -25,7 +25,7 @@ import luigi.configuration
 from luigi.worker import TaskProcess, _get_retry_policy_dict
 
 from pipeline import journal, runlock
-from pipeline.config import ROOT, all_settings
+from pipeline.config import ROOT, all_settings, storage
 from pipeline.errors import PipelineError, RunInProgressError
 from pipeline.processes import die_with_parent
 
@@ -54,6 +54,9 @@ def prepare(arguments: Sequence[str]) -> None:
             "--of DailyPipeline --start FIRST --stop DAY-AFTER-THE-LAST", options.date,
         )  # fmt: skip
         sys.exit(luigi.configuration.get_config().getint("retcode", "unhandled_exception", 40))
+    config = luigi.configuration.get_config()
+    if not config.get("core", "lock_pid_dir", ""):  # Luigi's own default is one folder in /tmp for all users
+        config.set("core", "lock_pid_dir", str(storage().root / "work" / "pids"))
     local = choose_scheduler(options)
     try:
         _held.append(runlock.acquire(shared=not local))

@@ -60,7 +60,13 @@ def as_table(session: dt.date, rows: list[dict[str, Any]], simulated: bool) -> T
     note = " (simulated market: companies and prices are invented)" if simulated else ""
     table = Table(title=f"Watchlist of {session}{note}", caption=None if rows else "No scan found a symbol: a valid result.")
     for key, heading in COLUMNS.items():
-        table.add_column(heading, justify="left" if key in ("symbol", "name", "scan_reason") else "right")
+        table.add_column(
+            heading,
+            justify="left" if key in ("symbol", "name", "scan_reason") else "right",
+            no_wrap=True,
+            min_width=len("bollinger_lower_touch") if key == "scan_reason" else None,
+            overflow="ellipsis",
+        )
     for row in rows:
         table.add_row(*(_cell(key, row[key]) for key in COLUMNS))
     return table

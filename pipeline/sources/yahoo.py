@@ -179,7 +179,10 @@ def check_probe(answers: list[tuple[BarRequest, Record]]) -> None:
     troubled = [
         record
         for request, record in answers
-        if record["status"] == "failed" or (request.last == newest and not has_close(record, newest))
+        if record["status"] == "failed" or (
+            # that the source does not know a symbol says nothing of its health: a rerun may have only such ones left
+            record["status"] == "ok" and request.last == newest and not has_close(record, newest)
+        )
     ]
     if len(troubled) > OUTAGE_SHARE * len(answers):
         raise SourceOutageError(outage("the first", len(answers), len(troubled), troubled, newest))

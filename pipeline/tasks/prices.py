@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.adjustment import restated_symbols, whole_histories
-from pipeline.answers import unanswered
 from pipeline.config import market, quality, storage
 from pipeline.database import writing
 from pipeline.errors import CoverageError, PipelineError, SourceOutageError
@@ -80,6 +79,8 @@ class CollectPrices(SessionTask):
         for symbol, evidence in restated.items():
             logger.info("%s: %s; its whole history is fetched anew", symbol, evidence)
         self._collect([renewal for renewal in renewals if renewal not in requests], folder)
+        from pipeline.answers import unanswered
+
         if market().offline:  # answers older than the stored history are on a former basis: they add nothing
             missing = {request.symbol for request in unanswered(folder, renewals)}
             renewals = [renewal for renewal in renewals if renewal.symbol not in missing]
