@@ -6,6 +6,7 @@ The defaults here and the values in config/luigi.cfg are kept equal by a test. S
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -15,15 +16,21 @@ from luigi.parameter import ParameterVisibility
 #: The checkout: relative paths of the configuration start here, whatever folder a command is run from.
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
+REDIS = "redis://127.0.0.1:6379/0"
+
+# config/luigi.cfg takes the secrets from these variables as ${NAME}, which Luigi refuses when there is no such variable
+for _name, _default in {"REDIS_URL": REDIS, "SLACK_WEBHOOK_URL": "", "DISCORD_WEBHOOK_URL": ""}.items():
+    os.environ.setdefault(_name, _default)
+
 
 def absolute(path: str) -> pathlib.Path:
     """A path of the configuration; relative ones start at the checkout's root."""
     return ROOT / pathlib.Path(path).expanduser()
 
 
-def secret(description: str) -> luigi.Parameter:
+def secret(description: str, default: str = "") -> luigi.Parameter:
     """A setting whose value is never shown: not in the scheduler, nor in a log or a task's name."""
-    return luigi.Parameter(default="", significant=False, visibility=ParameterVisibility.PRIVATE, description=description)
+    return luigi.Parameter(default=default, significant=False, visibility=ParameterVisibility.PRIVATE, description=description)
 
 
 class market(luigi.Config):
@@ -101,13 +108,30 @@ class spark_runtime(luigi.Config):
 
 
 class redis(luigi.Config):
-    url = secret("redis://, rediss:// or unix:// address of the server; may carry a password, so take it from the environment")
+    url = secret("redis://, rediss:// or unix:// address of the server; may carry a password, so take it from the environment; empty: no Redis", default=REDIS)
+    prefix = luigi.Parameter(default="nasdaq:", description="what the names of all our keys begin with; nothing else in the server is ever touched")
+    timeout = luigi.FloatParameter(default=5.0, description="seconds to wait for a connection, and for each answer")
+    retries = luigi.IntParameter(default=2, description="further attempts when the connection breaks or the server is still loading")
+    ttl_days = luigi.IntParameter(default=14, description="days after which the data of a pipeline that has stopped is gone; more than watch_days")
+    bars = luigi.IntParameter(default=30, description="newest bars of each symbol that are kept in Redis")
+    watch_days = luigi.IntParameter(default=7, description="days that a symbol is fed after a scan has found it")
+    min_keys = luigi.IntParameter(default=10, description="fewer symbols in Redis than this fail the health check, unless the watchlist itself has no more")
+    max_memory_mb = luigi.IntParameter(default=1024, description="MB of memory in the server's use above which the health check fails; 0: no limit")
+    health_samples = luigi.IntParameter(default=100, description="symbols whose content the health check compares with the replica")
+    ready_bars = luigi.IntParameter(default=20, description="bars that a symbol needs to be ready for live detection")
+    volume_ratio = luigi.FloatParameter(default=1.5, description="multiple of avg_volume_30 that a trigger gives as volume threshold")
+    trigger_days = luigi.IntParameter(default=7, description="days that signal triggers are kept")
+    list_length = luigi.IntParameter(default=1000, description="newest entries kept in dag_performance_metrics and system_alerts")
+    stream_length = luigi.IntParameter(default=100000, description="newest entries kept in the stream of signal triggers")
 
 
 class alerts(luigi.Config):
     slack_webhook_url = secret("Slack incoming webhook for notifications and alerts; empty: none")
     discord_webhook_url = secret("Discord webhook for notifications and alerts; empty: none")
     timeout = luigi.FloatParameter(default=5.0, description="seconds to wait for a webhook")
+    retries = luigi.IntParameter(default=2, description="further attempts when a webhook answers 429 or 5xx, or cannot be reached")
+    max_wait = luigi.FloatParameter(default=30.0, description="seconds to wait, together, for a webhook that asks for patience; after that the next run sends the message")
+    repeat_hours = luigi.FloatParameter(default=20.0, description="hours in which further failures of one cause send no message of their own")
 
 
 class retention(luigi.Config):

@@ -128,3 +128,42 @@ class ScanError(PipelineError):
 
 class ExpressionError(PipelineError):
     """An expression of a scan is more than an expression, or names something that does not exist."""
+
+
+# --- Redis, messages ---------------------------------------------------------------------------------------------
+
+
+class RedisFeedError(PipelineError):
+    """The feed could not be written or read; what is in Redis is old or new for each symbol, never half."""
+
+
+class RedisUnreachableError(RedisFeedError):
+    """No answer within `[redis] timeout`: the server is down, restarting, hanging, or the address is wrong."""
+
+
+class RedisLoadingError(RedisFeedError):
+    """The server answers, and is still reading its data from disk."""
+
+
+class RedisRefusedError(RedisFeedError):
+    """Wrong password, or a user that may not do what the feed needs."""
+
+
+class RedisFullError(RedisFeedError):
+    """The server has reached its `maxmemory` and may not evict."""
+
+
+class RedisReadOnlyError(RedisFeedError):
+    """The address is that of a read-only replica of the server."""
+
+
+class RedisUnhealthyError(RedisFeedError):
+    """The feed was written, and what is found in Redis is not what should be there."""
+
+
+class FeedOutdatedError(RedisFeedError):
+    """The database replica lacks the session that the feed is wanted for."""
+
+
+class AlertTestError(PipelineError):
+    """A configured channel did not take the test message."""

@@ -15,11 +15,12 @@ import os
 import pathlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import luigi
 
+from pipeline import alerts
 from pipeline.config import storage
 from pipeline.database import writing
 from pipeline.errors import PipelineError
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 logger = logging.getLogger("pipeline")
-
-PIPELINES = {"RedisWatchlistSync": ("SyncRedis", "CheckRedisHealth", "PrepareSignals", "CleanUpRedis", "ManualFullSync")}
-
 
 @dataclasses.dataclass
 class TaskRun:
@@ -49,7 +47,12 @@ class TaskRun:
     @property
     def pipeline(self) -> str:
         """The pipeline that the task belongs to."""
-        return next((name for name, tasks in PIPELINES.items() if self.task in (name, *tasks)), "DailyPipeline")
+        return alerts.pipeline_of(self.task)
+
+    @property
+    def ended_at(self) -> dt.datetime:
+        """When the run ended, as far as that is known."""
+        return dt.datetime.fromtimestamp(self.started_at + (self.duration or 0.0), dt.UTC)
 
 
 _owner = os.getpid()
@@ -103,6 +106,8 @@ def close(pid: int) -> None:
     runs = settle()
     for line in closing_lines(runs.get(pid, [])):
         logger.error(line)
+    if runs:
+        alerts.tell()
 
 
 def settle() -> dict[int, list[TaskRun]]:
@@ -118,6 +123,7 @@ def settle() -> dict[int, list[TaskRun]]:
         with writing() as connection:
             for run in (run for each in runs.values() for run in each):
                 store(connection, run)
+            alerts.update(connection)
     except PipelineError as error:
         logger.warning("the record of this run stays in %s until the next one: %s", storage().root / "work" / "journal", error)
         return runs
@@ -150,7 +156,8 @@ def fold(text: str) -> list[TaskRun]:
 
 
 def store(connection: DuckDBPyConnection, run: TaskRun) -> None:
-    """One row of `task_runs` for each date of the run (or one without a date), and for a failure one of `alerts`."""
+    """One row of `task_runs` for each date of the run (or one without a date), and for a failure as many of `alerts`."""
+    dates: Sequence[str | None] = run.dates or [None]
     (known,) = connection.execute("SELECT count(*) FROM task_runs WHERE run_id = ?", [run.run_id]).fetchone() or (0,)
     if known:
         return
@@ -164,13 +171,11 @@ def store(connection: DuckDBPyConnection, run: TaskRun) -> None:
         FROM (SELECT unnest($dates::DATE[]) AS day)
         """,
         {"pipeline": run.pipeline, "task": run.task, "started": started, "duration": run.duration,
-         "status": run.status, "dates": run.dates or [None], "run_id": run.run_id},
+         "status": run.status, "dates": dates, "run_id": run.run_id},
     )
     if run.status not in ("done", "put back"):
-        connection.execute(
-            "INSERT INTO alerts (type, pipeline, task, date, message, raised_at, run_id) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [run.status, run.pipeline, run.task, run.dates[-1] if run.dates else None, run.error or run.status, started, run.run_id],
-        )
+        for date in dates:
+            alerts.record(connection, run.status, run.task, date, run.error or run.status, run.ended_at, run.run_id)
 
 
 def closing_lines(runs: list[TaskRun]) -> list[str]:

@@ -91,13 +91,15 @@ def test_a_run_without_a_date_is_stored_once_too(data_dir):
     assert stored("task, message", "alerts") == [("RangeTradingDays", "an empty range")]
 
 
-def test_a_combined_run_is_a_row_a_date_and_one_alert(data_dir):
+def test_a_combined_run_is_a_row_and_an_alert_for_each_date(data_dir):
     path = journal.journal_path(os.getpid())
     path.parent.mkdir(parents=True)
     path.write_text(line("a", None, 1.0, dates=(DAY, "2024-02-20")) + line("a", "failed", 2.0, "why", dates=(DAY, "2024-02-20")))
     journal.settle()
     assert stored("date, combined, try_number") == [(dt.date(2024, 2, 16), 2, 1), (dt.date(2024, 2, 20), 2, 1)]
-    assert len(stored("message", "alerts")) == 1
+    assert stored("date, message, run_id", "alerts") == [
+        (dt.date(2024, 2, 16), "why", "a-1.0"), (dt.date(2024, 2, 20), "why", "a-1.0"),
+    ]  # fmt: skip
 
 
 STARTED = """
