@@ -186,7 +186,7 @@ NULL = {"date": ["2024-02-15", "2024-02-16"], "close": [1.0, None]}
 
 @pytest.mark.parametrize(
     ("troubled", "status", "bars"),
-    [(10, "failed", {}), (10, "unknown", {}), (10, "ok", {}), (10, "ok", ABSENT), (10, "ok", NULL)],
+    [(10, "failed", {}), (10, "ok", {}), (10, "ok", ABSENT), (10, "ok", NULL)],
 )
 def test_the_probe_fails_when_more_than_nine_in_ten_are_in_trouble(settings, troubled, status, bars):
     requests = wanted(SYMBOLS[:10])
@@ -194,6 +194,10 @@ def test_the_probe_fails_when_more_than_nine_in_ten_are_in_trouble(settings, tro
     with pytest.raises(SourceOutageError):
         check_probe(bad)
     check_probe([*bad[:9], (requests[9], answered(requests[9], **PRESENT))])
+
+
+def test_symbols_that_the_source_does_not_know_are_no_outage():
+    check_probe([(request, answered(request, "unknown")) for request in wanted(SYMBOLS[:10])])
 
 
 def test_only_those_asked_for_the_newest_session_can_lack_it():
