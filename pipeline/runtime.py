@@ -56,6 +56,7 @@ def prepare(arguments: Sequence[str]) -> None:
         sys.exit(luigi.configuration.get_config().getint("retcode", "unhandled_exception", 40))
     config = luigi.configuration.get_config()
     if not config.get("core", "lock_pid_dir", ""):  # Luigi's own default is one folder in /tmp for all users
+        (storage().root / "work").mkdir(parents=True, exist_ok=True)
         config.set("core", "lock_pid_dir", str(storage().root / "work" / "pids"))
     local = choose_scheduler(options)
     try:
