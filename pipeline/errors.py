@@ -38,6 +38,10 @@ class EmptyRangeError(PipelineError):
     """No session lies in the range that was asked for."""
 
 
+class NothingKnownError(PipelineError):
+    """Nothing is stored of the symbol and session that were asked for."""
+
+
 # --- the database ------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from pipeline.runs import become, luigi_command
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("date", type=click.DateTime(["%Y-%m-%d"]))
+@click.argument("date", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[LUIGI OPTIONS]...")
 def command(date: dt.datetime, options: tuple[str, ...]) -> None:
     """Run a session again that failed: what is done stays, the rest is tried anew.
