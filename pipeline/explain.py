@@ -124,7 +124,7 @@ def _part(connection: DuckDBPyConnection, text: str, symbol: str) -> Part:
     used = condition_columns(connection, text, known)
     columns = "".join(f', "{name}"' for name in used)
     row = connection.execute(f"SELECT TRY(\n{text}\n){columns} FROM day_view WHERE symbol = ?", [symbol]).fetchone()
-    return Part(text, row and row[0], dict(zip(used, row[1:], strict=True)) if row else {})
+    return Part(text, row[0] if row else None, dict(zip(used, row[1:], strict=True)) if row else {})
 
 
 def conjuncts(connection: DuckDBPyConnection, condition: str) -> list[str]:
