@@ -126,11 +126,25 @@ def _set_up_log() -> None:
     default = ROOT / "config" / "logging.ini"
     if not config.get("core", "logging_conf_file", "") and default.exists():
         config.set("core", "logging_conf_file", str(default))
-    logging.getLogger("luigi-interface").addFilter(plain_errors)
+    for words in (plain_words, plain_errors):
+        logging.getLogger("luigi-interface").addFilter(words)
 
 
 #: A traceback down to an error of ours, whose message is all that a person needs.
 _OUR_TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n.*^pipeline\.errors\.\w+: ", re.DOTALL | re.MULTILINE)
+
+
+#: What Luigi says beside each word on a task, to people who have one worker and one scheduler.
+_CHATTER = ("Informed scheduler that task", "Done scheduling tasks", "Worker Worker(")
+_WORKER = "[pid %s] Worker %s "
+
+
+def plain_words(record: logging.LogRecord) -> bool:
+    """A logging filter: lines on tasks lose the worker's name, and lines without news are left out."""
+    text = str(record.msg)
+    if text.startswith(_WORKER) and isinstance(record.args, tuple):
+        record.msg, record.args = text.removeprefix(_WORKER), record.args[2:]
+    return not (record.levelno == logging.INFO and text.startswith(_CHATTER))
 
 
 def plain_errors(record: logging.LogRecord) -> bool:

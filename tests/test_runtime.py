@@ -136,3 +136,17 @@ def test_a_secret_is_in_no_printed_form_of_its_section(settings):
     section = redis()
     assert section.url == "redis://:hunter2@localhost/0"
     assert "hunter2" not in repr(section) + str(section) + str(section.to_str_params(only_public=True)) + section.task_id
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments", "line"),
+    [
+        ("[pid %s] Worker %s running   %s", (1, "Worker(salt=1)", "ScanWatchlist(date=2024-02-20)"), "running   ScanWatchlist(date=2024-02-20)"),
+        ("Informed scheduler that task   %s   has status   %s", ("ScanWatchlist_2024", "DONE"), None),
+        ("Worker Worker(salt=1) was stopped. Shutting down Keep-Alive thread", (), None),
+        ("Running Worker with %d processes", (2,), "Running Worker with 2 processes"),
+    ],
+)
+def test_lines_of_luigi_keep_what_is_news(message: str, arguments: tuple[object, ...], line: str | None) -> None:
+    record = logging.LogRecord("luigi-interface", logging.INFO, __file__, 1, message, arguments, None)
+    assert (record.getMessage() if runtime.plain_words(record) else None) == line

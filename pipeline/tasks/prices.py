@@ -59,7 +59,7 @@ class CollectPrices(SessionTask):
             outcomes = {session: self._judge(connection, session) for session in sessions}
         if any(isinstance(outcome, SourceOutageError) for outcome in outcomes.values()):
             supersede(folder)
-        logger.info("%s: %s", describe(sessions), ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in changes.items()))
+        logger.info("%s: %s", describe(sessions), described(changes))
         return {s: o if isinstance(o, PipelineError) else {**o, **changes} for s, o in outcomes.items()}
 
     def _collect(self, requests: Sequence[BarRequest], folder: pathlib.Path) -> None:
@@ -118,6 +118,11 @@ def supersede(folder: pathlib.Path) -> None:
 def describe(sessions: Sequence[dt.date]) -> str:
     """One session, or the span of several, in a few words."""
     return str(sessions[0]) if len(sessions) == 1 else f"{sessions[0]} to {sessions[-1]} ({len(sessions)} sessions)"
+
+
+def described(changes: dict[str, int]) -> str:
+    """What happened to the stored bars, in words."""
+    return ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in changes.items() if n) or "no bar is new or differs"
 
 
 def _counted(counts: dict[str, int]) -> str:
