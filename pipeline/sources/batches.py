@@ -24,12 +24,12 @@ def collect_in_batches(
     """
     open_requests = unanswered(folder, requests)
     names = batch_names(folder)
-    progress(len(requests) - len(open_requests), len(requests), "already there")
+    total, done = len(requests), len(requests) - len(open_requests)
     for start in range(0, len(open_requests), BATCH_SIZE):
         batch = open_requests[start : start + BATCH_SIZE]
-        name = next(names)
-        land_batch(folder / f"{name}.parquet", answer(batch))
-        progress(len(requests) - len(open_requests) + start + len(batch), len(requests), name)
+        land_batch(folder / f"{next(names)}.parquet", answer(batch))
+        done += len(batch)
+        progress(done, total, f"{done:,} of {total:,} symbols")
 
 
 def repeated(value: object, name: str, count: int) -> pa.Array:

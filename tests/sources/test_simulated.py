@@ -293,7 +293,7 @@ def test_lands_batches_of_a_hundred(market, tmp_path):
     market.collect(requests, tmp_path, lambda done, total, text: steps.append((done, total, text)))
     files = batch_files(tmp_path)
     assert [path.name for path in files] == ["batch-0001.parquet", "batch-0002.parquet", "batch-0003.parquet"]
-    assert steps == [(0, 230, "already there"), (100, 230, "batch-0001"), (200, 230, "batch-0002"), (230, 230, "batch-0003")]
+    assert steps == [(done, 230, f"{done} of 230 symbols") for done in (100, 200, 230)]
     landed = [symbol for path in files for symbol in dict.fromkeys(pq.read_table(path)["symbol"].to_pylist())]
     assert landed == [request.symbol for request in requests]
     assert all(pq.read_schema(path) == ANSWER_SCHEMA for path in files)
