@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import math
@@ -173,17 +174,10 @@ def processes_of(data_dir: pathlib.Path) -> list[psutil.Process]:
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
     """Return when `condition()` is true while `process` runs; fail when it ends first, or nothing happens in time."""
-    watcher = psutil.Process(process.pid)
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, f"{watcher} ended with {process.returncode} before the condition was met"
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a moment, and not longer than the process lives
+            code = process.wait(timeout=0.002)
+            assert condition(), f"the process ended with {code} before the condition was met"
+            return
         assert time.monotonic() < deadline, "the condition was not met in time"
-        with_pause(watcher)
-
-
-def with_pause(process: psutil.Process) -> None:
-    """Give the process a moment, and return at once when it ends."""
-    try:
-        process.wait(timeout=0.002)
-    except psutil.TimeoutExpired:
-        return
