@@ -37,7 +37,7 @@ class market(luigi.Config):
     calendar = luigi.Parameter(default="XNAS", description="exchange_calendars code of the exchange whose sessions count")
     source = luigi.Parameter(default="yahoo", description="where listings and bars come from: yahoo, simulated or files")
     min_market_cap = luigi.FloatParameter(default=1e8, description="dollars; smaller companies are listed, but their bars are not collected")
-    settle_minutes = luigi.IntParameter(default=90, description="minutes after the close before a session's bars count as settled")
+    settle_minutes = luigi.IntParameter(default=45, description="minutes after the close before a session's bars count as settled; 07:00 in Seoul is one hour after it in winter")
     history_sessions = luigi.IntParameter(default=420, description="sessions of history a new symbol is collected with, at least")
     offline = luigi.BoolParameter(default=False, parsing=luigi.BoolParameter.EXPLICIT_PARSING, description="ask no source: a rerun uses what was received before and lies in raw/")
     overlap_sessions = luigi.IntParameter(default=5, description="last sessions of a known symbol that are asked for again in each run")
