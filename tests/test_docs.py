@@ -1,0 +1,146 @@
+"""What is written down about settings is what the code does: docs/configuration.md and config/luigi.cfg.
+
+`python tests/test_docs.py` writes the parts of both that follow from pipeline/config.py anew.
+"""
+
+from __future__ import annotations
+
+import configparser
+import datetime as dt
+import pathlib
+import re
+from collections.abc import Callable
+
+import luigi
+import pytest
+from luigi.parameter import ParameterVisibility
+
+from pipeline.config import SECTIONS, storage
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+LUIGI_CFG = ROOT / "config" / "luigi.cfg"
+
+BEGIN = "<!-- from pipeline/config.py: python tests/test_docs.py writes it -->"
+END = "<!-- end -->"
+#: From this line on config/luigi.cfg follows from pipeline/config.py.
+OURS = "# The pipeline's own sections, as pipeline/config.py declares them (python tests/test_docs.py writes them)."
+#: Environment variables that the secrets come from.
+VARIABLES = {("redis", "url"): "REDIS_URL", ("alerts", "slack_webhook_url"): "SLACK_WEBHOOK_URL", ("alerts", "discord_webhook_url"): "DISCORD_WEBHOOK_URL"}  # fmt: skip
+
+
+def is_secret(parameter: luigi.Parameter) -> bool:
+    return parameter.visibility == ParameterVisibility.PRIVATE
+
+
+def written(parameter: luigi.Parameter) -> str:
+    """A default as it is written in a configuration file."""
+    value = parameter._default
+    return f"{value:.10g}" if isinstance(value, float) and value < 1e10 else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def configuration_file() -> str:
+    """Our part of config/luigi.cfg."""
+    lines = [OURS]
+    for section in SECTIONS:
+        lines += ["", f"[{section.__name__}]"]
+        for name, parameter in section.get_params():
+            value = f"${{{VARIABLES[section.__name__, name]}}}" if is_secret(parameter) else written(parameter).replace("%", "%%")
+            lines += [f"# {parameter.description}", f"{name} = {value}".rstrip()]
+    return "\n".join(lines) + "\n"
+
+
+def tables() -> str:
+    """The tables of docs/configuration.md."""
+    parts = []
+    for section in SECTIONS:
+        rows = [f"### [{section.__name__}]", "", "| setting | default | what it does |", "|---|---|---|"]
+        for name, parameter in section.get_params():
+            default = f"from `{VARIABLES[section.__name__, name]}`" if is_secret(parameter) else f"`{written(parameter)}`" if written(parameter) else "empty"
+            rows.append(f"| `{name}` | {default} | {parameter.description.replace('|', '&#124;')} |")
+        parts.append("\n".join(rows))
+    return f"{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}"
+
+
+def rewrite() -> None:
+    """Write the parts that follow from the code."""
+    text = LUIGI_CFG.read_text(encoding="utf-8")
+    LUIGI_CFG.write_text(text.partition(OURS)[0] + configuration_file(), encoding="utf-8")
+    page = CONFIGURATION.read_text(encoding="utf-8")
+    CONFIGURATION.write_text(page[: page.index(BEGIN)] + tables() + page[page.index(END) + len(END) :], encoding="utf-8")
+
+
+HOW = "pipeline/config.py has changed: `python tests/test_docs.py` brings config/luigi.cfg and docs/configuration.md up to date"
+
+
+def test_the_configuration_file_holds_every_setting_with_its_default_and_meaning():
+    text = LUIGI_CFG.read_text(encoding="utf-8")
+    assert text[text.index(OURS) :] == configuration_file(), HOW
+
+
+def test_the_page_explains_every_setting():
+    assert tables() in CONFIGURATION.read_text(encoding="utf-8"), HOW
+
+
+def read_settings(monkeypatch: pytest.MonkeyPatch) -> configparser.ConfigParser:
+    """The file as Luigi reads it."""
+    for variable in VARIABLES.values():
+        monkeypatch.setenv(variable, "from the environment")
+    parser = luigi.configuration.LuigiConfigParser()
+    parser.read([str(LUIGI_CFG)], encoding="utf-8")
+    return parser
+
+
+def test_a_run_without_the_file_has_the_same_settings(monkeypatch):
+    """Read back by Luigi's own parser, so that no quoting is lost."""
+    parser = read_settings(monkeypatch)
+    for section in SECTIONS:
+        for name, parameter in section.get_params():
+            value = parser.get(section.__name__, name)
+            wanted = "from the environment" if is_secret(parameter) else parameter._default
+            assert parameter.parse(value) == wanted, f"[{section.__name__}] {name}"
+
+
+def test_no_secret_is_written_into_the_file(monkeypatch):
+    lines = LUIGI_CFG.read_text(encoding="utf-8").splitlines()
+    secrets = [name for section in SECTIONS for name, parameter in section.get_params() if is_secret(parameter)]
+    assert secrets
+    for name in secrets:
+        assert all(re.fullmatch(rf"{name} = \$\{{[A-Z_]+\}}", line) for line in lines if line.startswith(f"{name} ="))
+
+
+def test_every_setting_of_luigi_in_the_file_is_explained(monkeypatch):
+    page = CONFIGURATION.read_text(encoding="utf-8")
+    parser, ours = read_settings(monkeypatch), {section.__name__ for section in SECTIONS}
+    for section in (one for one in parser.sections() if one not in ours):
+        assert f"### [{section}]" in page, section
+        rows = page.partition(f"### [{section}]")[2].partition("\n### ")[0]
+        for name in parser.options(section):
+            assert re.search(rf"^\| `{name}` \| `{re.escape(parser.get(section, name))}` \| .{{10,}} \|$", rows, re.MULTILINE), f"[{section}] {name}"
+
+
+def test_every_description_is_a_sentence_of_its_own():
+    for section in SECTIONS:
+        for name, parameter in section.get_params():
+            said = parameter.description
+            assert said, f"[{section.__name__}] {name}"
+            assert "\n" not in said
+            assert not said.endswith(".")
+
+
+def test_the_columns_of_a_scan_are_listed(data_dir: pathlib.Path, settings: Callable[..., None]):
+    from pipeline.database import writing
+    from pipeline.day_view import columns, create_day_view
+
+    page = CONFIGURATION.read_text(encoding="utf-8").partition("## The columns of a scan")[2]
+    with writing() as connection:
+        create_day_view(connection, dt.date(2024, 2, 16))
+        names = columns(connection)
+    assert storage().root == data_dir
+    missing = [name for name in names if f"`{name}`" not in page and not name.startswith("prev_")]
+    assert missing == []
+    assert "`prev_`" in page
+
+
+if __name__ == "__main__":
+    rewrite()
