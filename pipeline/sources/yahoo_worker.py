@@ -56,8 +56,6 @@ class Asker:
         import yfinance
         from yfinance.data import YfData
 
-        # yfinance resets the filter at import, and pandas warns of yfinance's own calls at each symbol
-        warnings.simplefilter("ignore")
         logging.getLogger("yfinance").setLevel(logging.CRITICAL)
         yfinance.set_tz_cache_location(os.path.join(os.devnull, "none"))  # yfinance then keeps no cache on disk
         yfinance.config.debug.hide_exceptions = False
@@ -88,7 +86,7 @@ class Asker:
         backoff = self.settings.backoff
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(PassingFailure),
-            wait=tenacity.wait_exponential_jitter(initial=backoff, max=LONGEST_WAIT, jitter=backoff),
+            wait=tenacity.wait_exponential_jitter(multiplier=backoff, max=LONGEST_WAIT, jitter=backoff),
             stop=tenacity.stop_after_attempt(retries + 1) | tenacity.stop_before_delay(self.settings.retry_budget),
             reraise=True,
         )
@@ -176,6 +174,8 @@ class Worker:
 
 
 def main() -> None:
+    # pandas warns of yfinance's calls at each symbol, and filters do not hold: libraries change them in several threads
+    warnings.showwarning = lambda *_, **__: None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
     parent, descriptor, given = json.loads(sys.argv[1])
     die_with_parent(signal.SIGKILL, parent)
