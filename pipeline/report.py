@@ -1,31 +1,67 @@
-"""The report page of a session: one HTML file that needs nothing else."""
+"""The report page of a session, and the index of all pages: HTML files that need nothing else."""
 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import market, storage
-from pipeline.replica import code_version
+from pipeline import report_facts
+from pipeline.config import storage
+from pipeline.report_facts import records
 
 if TYPE_CHECKING:
+    import jinja2
     from duckdb import DuckDBPyConnection
+
+__all__ = ["figure", "index_path", "records", "render", "render_index", "report_path"]
 
 
 def report_path(session: dt.date) -> pathlib.Path:
     return storage().root / "reports" / f"{session}.html"
 
 
+def index_path() -> pathlib.Path:
+    return storage().root / "reports" / "index.html"
+
+
 def render(connection: DuckDBPyConnection, session: dt.date) -> str:
-    """The page, from the tables alone; everything that came from outside is escaped."""
+    """The page, from the tables; everything that came from outside is escaped."""
+    from pipeline.series import load_bars, series
+
+    facts = report_facts.facts(connection, session)
+    symbols = [row["symbol"] for row in facts["watchlist"]]
+    charted = series(load_bars(connection, symbols, session)) if symbols else {}
+    charts = {symbol: _chart().draw(each, symbol) for symbol, each in charted.items()}
+    return templates().get_template("report.html").render(facts, charts=charts)
+
+
+def render_index(connection: DuckDBPyConnection) -> str:
+    """The page with a line for each session that has a page."""
+    sessions = sorted(dt.date.fromisoformat(path.stem) for path in index_path().parent.glob("????-??-??.html"))
+    rows = report_facts.index_rows(connection, sessions)
+    rules = sorted({rule for row in rows for rule in row["hits"]})
+    return templates().get_template("index.html").render(rows=rows, rules=rules, simulated=report_facts.market().source == "simulated")
+
+
+@functools.cache
+def _chart() -> Any:
+    from pipeline.charts import CandleChart
+
+    return CandleChart()
+
+
+@functools.cache
+def templates() -> jinja2.Environment:
+    """The page templates, which escape what they are given."""
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("pipeline"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["figure"] = figure
-    return environment.get_template("report.html").render(facts(connection, session))
+    environment.filters |= {"figure": figure, "compact": compact}
+    return environment
 
 
 def figure(value: float | None, pattern: str) -> str:
@@ -33,27 +69,13 @@ def figure(value: float | None, pattern: str) -> str:
     return "–" if value is None else pattern % value
 
 
-def facts(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Any]:
-    """What the page shows."""
-    snapshot = connection.execute("SELECT snapshot_date FROM session_universe WHERE date = ?", [session]).fetchone()
-    return {
-        "session": session,
-        "source": market().source,
-        "simulated": market().source == "simulated",
-        "version": code_version(),
-        "snapshot": snapshot[0] if snapshot else "unknown",
-        "watchlist": records(
-            connection, "FROM daily_watchlist WHERE scan_date = ? ORDER BY priority, market_cap DESC, symbol", session
-        ),
-        "coverage": records(
-            connection, "SELECT state, count(*) AS symbols FROM price_coverage WHERE date = ? GROUP BY state ORDER BY 2 DESC", session
-        ),
-        "rejected": records(connection, "FROM rejected_bars WHERE date = ? ORDER BY symbol", session),
-    }
-
-
-def records(connection: DuckDBPyConnection, query: str, *values: object) -> list[dict[str, Any]]:
-    """The rows of a query as dictionaries."""
-    cursor = connection.execute(query, list(values))
-    names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+def compact(value: object) -> str:
+    """A value of any column in few characters: 244.9 B, 6.6 M, 29.65; a dash for none."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    for size, unit in ((1e12, " T"), (1e9, " B"), (1e6, " M")):
+        if abs(value) >= size:
+            return f"{value / size:,.1f}{unit}"
+    return f"{value:,.0f}" if abs(value) >= 1e4 or isinstance(value, int) else f"{value:.4g}"

@@ -27,7 +27,7 @@ NOT_IMPORTED = {
     "numpy": "the columns that TA-Lib takes",
 }
 #: Imported by pipeline/, and brought by a declared dependency that cannot be without it.
-BROUGHT_ALONG = {"curl-cffi": "yfinance", "py4j": "pyspark", "pytz": "yfinance", "tornado": "luigi"}
+BROUGHT_ALONG = {"curl-cffi": "yfinance", "markupsafe": "jinja2", "py4j": "pyspark", "pytz": "yfinance", "tornado": "luigi"}
 
 SCRIPTS = sorted(path for folder in ("scripts", ".ci") for path in (ROOT / folder).iterdir() if path.is_file())
 BASH_SCRIPTS = [path for path in SCRIPTS if re.match(r"#.*(bash|shellcheck)", path.read_text(encoding="utf-8"))]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from pipeline.database import reading, writing
 from pipeline.files import write_text
-from pipeline.report import render, report_path
+from pipeline.report import index_path, render, render_index, report_path
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.notify import NotifySuccess
 
 
 class GenerateReport(SessionTask):
-    """`reports/D.html` of each session, from the tables."""
+    """`reports/D.html` of each session, and `reports/index.html` of all of them, from the tables."""
 
     table = "reports"
     follows = (NotifySuccess,)
@@ -21,9 +21,10 @@ class GenerateReport(SessionTask):
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         with reading() as connection:
-            pages = {session: render(connection, session) for session in sessions}
-        for session, page in pages.items():
-            write_text(report_path(session), page)
+            for number, session in enumerate(sessions, 1):
+                write_text(report_path(session), render(connection, session))
+                self.say(f"{number} of {len(sessions)} pages made", 100 * number // len(sessions))
+            write_text(index_path(), render_index(connection))
         with writing() as connection:
             for session in sessions:
                 self.finish(connection, session)
