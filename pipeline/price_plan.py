@@ -34,8 +34,10 @@ def plan(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[Ba
     for symbol, (first, last) in known.items():  # what came then is not counted as an answer
         if again and first < again[0] <= last:
             known[symbol] = (first, calendar.session_before(again[0]))
-    requests = (request_for(symbol, span, known.get(symbol)) for symbol, span in wanted.items())
-    return widen(connection, [request for request in requests if request is not None])
+    spans = {(span, known.get(symbol)) for symbol, span in wanted.items()}  # few, and each costs looks at the calendar
+    asked = {case: span_to_ask(*case) for case in spans}
+    answers = ((symbol, asked[span, known.get(symbol)]) for symbol, span in wanted.items())
+    return widen(connection, [BarRequest(symbol, *span) for symbol, span in answers if span is not None])
 
 
 def known_spans(connection: DuckDBPyConnection) -> dict[str, Span]:
@@ -51,18 +53,18 @@ def sessions_asked_again(connection: DuckDBPyConnection, sessions: Sequence[dt.d
     return [session for (session,) in rows]
 
 
-def request_for(symbol: str, sessions: Span, known: Span | None) -> BarRequest | None:
+def span_to_ask(sessions: Span, known: Span | None) -> Span | None:
     """What to ask for so that the span known of a symbol serves the first and the last session wanted."""
     first, last = sessions
     start = history_start(first)
     if known is None:
-        return BarRequest(symbol, start, last)
+        return start, last
     if start < known[0]:  # asked for whole: two answers could be adjusted for different splits
-        return BarRequest(symbol, start, max(last, known[1]))
+        return start, max(last, known[1])
     if last <= known[1]:
         return None
     overlap = market().overlap_sessions - 1
-    return BarRequest(symbol, max(known[0], calendar.session_before(calendar.session_after(known[1]), overlap)), last)
+    return max(known[0], calendar.session_before(calendar.session_after(known[1]), overlap)), last
 
 
 def history_start(session: dt.date) -> dt.date:

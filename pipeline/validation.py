@@ -21,7 +21,7 @@ RULES: dict[str, str] = {
     "price_not_positive": "least(open, high, low, close) <= 0 OR NOT isfinite(open + high + low + close)",
     "volume_negative": "volume < 0",
     "not_a_session": "NOT EXISTS (FROM calendar_sessions c WHERE c.date = bar.date)",
-    "session_twice": "copies > 1",
+    "session_twice": "date = date_before OR date = date_after",
     "high_too_low": "high < greatest(open, close, low) * (1 - $slack)",
     "low_too_high": "low > least(open, close, high) * (1 + $slack)",
     "move_too_large": "NOT has_action AND NOT (close BETWEEN previous / $move AND previous * $move)"
@@ -41,7 +41,7 @@ def split_by_rules(connection: DuckDBPyConnection) -> None:
         CREATE TEMP TABLE judged_bars AS
         SELECT *, CASE {cases} END AS rule FROM (
             SELECT *, coalesce(split_ratio, dividend) IS NOT NULL AS has_action,
-                   count(*) OVER (PARTITION BY symbol, date) AS copies,
+                   lag(date) OVER days AS date_before, lead(date) OVER days AS date_after,
                    lag(close) OVER days AS previous, lag(close, 2) OVER days AS earlier
             FROM answered_bars WHERE coalesce(open, high, low, close) IS NOT NULL
             WINDOW days AS (PARTITION BY symbol ORDER BY date)

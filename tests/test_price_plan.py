@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from pipeline import calendar
 from pipeline.config import market
 from pipeline.database import writing
-from pipeline.price_plan import history_start, plan, request_for
-from pipeline.sources import BarRequest
+from pipeline.price_plan import history_start, plan, span_to_ask
 from tests.small_market import SESSIONS
 
 LATE = SESSIONS[-25:]
@@ -22,39 +21,38 @@ def day(text: str) -> dt.date:
 
 
 def ask(known, first, last):
-    """The request, and the span that is known once it was answered."""
-    request = request_for("AAA", (first, last), known)
-    if request is None:
-        return None, known
-    return request, (min(request.first, known[0]) if known else request.first, max(request.last, known[1]) if known else request.last)
+    """The span that is asked for, and the one that is known once it was answered."""
+    asked = span_to_ask((first, last), known)
+    spans = [span for span in (asked, known) if span]
+    return asked, (min(span[0] for span in spans), max(span[1] for span in spans))
 
 
 def test_a_new_symbol_gets_its_history_from_the_start_of_a_quarter():
-    request = request_for("AAA", (day("2024-02-16"), day("2024-02-16")), None)
-    assert request == BarRequest("AAA", day("2022-04-01"), day("2024-02-16"))
-    assert calendar.session_distance(request.first, request.last) >= market().history_sessions
+    first, last = span_to_ask((day("2024-02-16"), day("2024-02-16")), None)
+    assert (first, last) == (day("2022-04-01"), day("2024-02-16"))
+    assert calendar.session_distance(first, last) >= market().history_sessions
 
 
 def test_a_known_symbol_is_asked_for_its_last_five_sessions():
     known = (day("2022-04-01"), day("2024-02-15"))
-    request = request_for("AAA", (day("2024-02-16"), day("2024-02-16")), known)
-    assert calendar.sessions_between(request.first, request.last) == [
+    first, last = span_to_ask((day("2024-02-16"), day("2024-02-16")), known)
+    assert calendar.sessions_between(first, last) == [
         day("2024-02-12"), day("2024-02-13"), day("2024-02-14"), day("2024-02-15"), day("2024-02-16"),
     ]  # fmt: skip
 
 
 def test_a_symbol_that_was_left_alone_for_weeks_gets_all_that_it_missed():
     known = (day("2022-04-01"), day("2024-01-19"))
-    request = request_for("AAA", (day("2024-02-16"), day("2024-02-16")), known)
-    assert request.first <= day("2024-01-19")
-    assert request.last == day("2024-02-16")
+    first, last = span_to_ask((day("2024-02-16"), day("2024-02-16")), known)
+    assert first <= day("2024-01-19")
+    assert last == day("2024-02-16")
 
 
 def test_an_earlier_quarter_is_asked_for_with_the_whole_history():
     """Two answers of different moments could be adjusted for different splits."""
-    request = request_for("AAA", (day("2023-11-01"), day("2023-11-01")), (day("2022-04-01"), day("2024-02-16")))
-    assert request == BarRequest("AAA", history_start(day("2023-11-01")), day("2024-02-16"))
-    assert request.first < day("2022-04-01")
+    first, last = span_to_ask((day("2023-11-01"), day("2023-11-01")), (day("2022-04-01"), day("2024-02-16")))
+    assert (first, last) == (history_start(day("2023-11-01")), day("2024-02-16"))
+    assert first < day("2022-04-01")
 
 
 @given(st.permutations(LATE), st.integers(0, 10))
