@@ -180,7 +180,7 @@ def as_svg(figure: Any) -> str:
 
 _UNNEEDED = re.compile(
     r"(?<=<svg) [^>]*?(?= viewBox)|<metadata>.*?</metadata>|<defs>.*?</defs>|<!--.*?-->|"
-    r' (?:id|transform)="[^"]*"|font-(?:size|family): [^;]*; |stroke-linecap: square',
+    r' (?:id|transform|version|xmlns)="[^"]*"|font-(?:size|family): [^;]*; |stroke-linecap: square',
     re.DOTALL,
 )
 _EMPTY = re.compile(r"<g/>|\s*\n\s*|(?<=>)\s+(?=<)")
