@@ -180,3 +180,13 @@ def test_total_return_closes_follow_the_dividends_by_hand(here: SmallMarket) -> 
     rows = dict(ask("SELECT date, adjusted_close / close FROM stock_data_adjusted WHERE symbol = 'S02' AND date >= ?", D16))
     assert rows[D20] == 1.0
     assert rows[D16] == pytest.approx(1 - 1.5 / WALKS["S02"][D16][3], rel=1e-12)
+
+
+def test_the_message_of_a_session_counts_what_it_corrected(here: SmallMarket) -> None:
+    from pipeline.tasks.notify import corrections
+
+    assert collect(here, D16)
+    assert corrections(D16) == ""
+    here.corrections["S02", D16] = 1.02
+    assert collect(here, SPLIT_DAY)
+    assert corrections(SPLIT_DAY) == "; 1 revised bars, 1 restated histories"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import market
 from pipeline.database import reading, writing
 from pipeline.notifications import notify
+from pipeline.targets import MarkerTarget
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.replica import ReplicateDatabase
 
@@ -25,7 +26,7 @@ class NotifySuccess(SessionTask):
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         with reading() as connection:
-            text = "\n".join(summary(connection, session) for session in sessions[-10:])
+            text = "\n".join(summary(connection, session) + corrections(session) for session in sessions[-10:])
         if len(sessions) > 10:
             text = f"{len(sessions)} sessions from {sessions[0]} are done; the last ones:\n{text}"
         channels = notify(text)
@@ -33,6 +34,14 @@ class NotifySuccess(SessionTask):
             for session in sessions:
                 self.finish(connection, session)
         return dict.fromkeys(sessions, {"channels": channels})
+
+
+def corrections(session: dt.date) -> str:
+    """What the session's run changed in bars that were stored before, or refused; of all sessions of a combined run."""
+    facts = MarkerTarget("CollectPrices", session).read()
+    names = ("revised_bars", "restated_histories", "rejected_bars")
+    counted = ", ".join(f"{facts[name]:,} {name.replace('_', ' ')}" for name in names if facts.get(name))
+    return f"; {counted}" if counted else ""
 
 
 def summary(connection: DuckDBPyConnection, session: dt.date) -> str:
