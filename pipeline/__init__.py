@@ -20,8 +20,9 @@ luigi.interface.core.ignore_unconsumed |= {"rpc_retry_wait", "rpc_retry_attempts
 from pipeline import runtime  # noqa: E402  # after the configuration is known
 from pipeline.ranges import RangeTradingDays  # noqa: E402
 from pipeline.tasks.daily import DailyPipeline  # noqa: E402
+from pipeline.tasks.redis_sync import ManualFullSync, RedisWatchlistSync  # noqa: E402
 
-__all__ = ["DailyPipeline", "RangeTradingDays"]
+__all__ = ["DailyPipeline", "ManualFullSync", "RangeTradingDays", "RedisWatchlistSync"]
 
 if runtime.is_luigi_command(sys.argv[0]):
     runtime.prepare(sys.argv[1:])

@@ -1,0 +1,120 @@
+"""The hash of each symbol, `watchlist_data:SYMBOL`: a field for each bar, named by its date, `meta`, and `state`.
+
+A hash is written by one transaction or by one call of a script, so that whoever reads it with HGETALL sees it as it
+was or as it is. `state` has a digest of the bars, by which the server compares what is there with what should be.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import redis as settings
+from pipeline.redis_feed import Entry
+from pipeline.redis_store import chunks, key, scan, seconds
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+FAMILY = "watchlist_data"
+META, STATE = "meta", "state"
+
+# For each key a row: the state from which the values lead to the new one, the new state, and the values of the fields.
+# 0: another state, nothing done; 1: brought up to date; 2: was up to date.
+_AMEND = """
+    local plan, outcomes = cjson.decode(ARGV[1]), {}
+    for i, key in ipairs(KEYS) do
+        local row, write = plan.rows[i], {}
+        for j, field in ipairs(plan.fields) do
+            write[2 * j - 1], write[2 * j] = field, row[j + 2]
+        end
+        local found = redis.pcall('HMGET', key, 'state', 'meta')
+        if found.err or (found[1] ~= row[1] and found[1] ~= row[2]) then
+            outcomes[i] = 0
+        else
+            outcomes[i] = (found[1] == row[2] and found[2] == row[#row]) and 2 or 1
+            redis.call('HSET', key, 'state', row[2], unpack(write))
+            if #plan.dropped > 0 then redis.call('HDEL', key, unpack(plan.dropped)) end
+            redis.call('EXPIRE', key, plan.ttl)
+        end
+    end
+    return outcomes
+"""
+Dates = tuple[str, ...]
+
+REFUSED, AMENDED, UNCHANGED = 0, 1, 2
+
+
+class Hashes:
+    """The hashes of all symbols, by one client."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._base = key(FAMILY, "")
+        self._ttl = seconds(settings().ttl_days)
+        self._script = client.register_script(_AMEND)
+
+    def name(self, symbol: str) -> str:
+        return self._base + symbol
+
+    def present(self) -> set[str]:
+        """The symbols that have a key."""
+        return {name.removeprefix(self._base) for name in scan(self._client, FAMILY, "")}
+
+    def read(self, symbols: Iterable[str]) -> dict[str, dict[str, str]]:
+        """The fields of these symbols' hashes; of one that is missing none. Raises redis-py's errors."""
+        found: dict[str, dict[str, str]] = {}
+        for group in chunks(symbols):
+            pipe = self._client.pipeline(transaction=False)
+            for symbol in group:
+                pipe.hgetall(self.name(symbol))
+            found.update(zip(group, pipe.execute(), strict=True))
+        return found
+
+    def write(self, entries: Iterable[Entry]) -> None:
+        """Replace the hashes of these symbols."""
+        for group in chunks(entries):
+            pipe = self._client.pipeline(transaction=True)
+            for entry in group:
+                name = self.name(entry.symbol)
+                pipe.delete(name)
+                pipe.hset(name, mapping=fields_of(entry))
+                pipe.expire(name, self._ttl)
+            pipe.execute()
+
+    def amend(self, entries: Iterable[Entry], session: str) -> dict[str, int]:
+        """Give hashes that were fed up to `session` their newer bars; by symbol Dates = tuple[str, ...]
+
+REFUSED, AMENDED or UNCHANGED.
+
+        Refused are those that hold something else than the replica now says of their dates, because of a correction
+        or a split, say: they have to be written whole.
+        """
+        alike: dict[tuple[Dates, Dates], list[tuple[Entry, range]]] = {}
+        for entry in entries:
+            before = entry.fed_on(session)
+            added = entry.dates(range(before.stop, len(entry.lines)))
+            dropped = entry.dates(range(before.start, entry.fed.start))
+            alike.setdefault((added, dropped), []).append((entry, before))
+        outcomes: dict[str, int] = {}
+        for (added, dropped), group in alike.items():
+            plan = {"fields": [*added, META], "dropped": dropped, "ttl": self._ttl}
+            for part in chunks(group):
+                outcomes.update(self._amend(part, plan))
+        return outcomes
+
+    def _amend(self, group: list[tuple[Entry, range]], plan: dict[str, Any]) -> Iterable[tuple[str, int]]:
+        rows = [
+            (entry.state(before), entry.state(entry.fed), *map(entry.bar, range(before.stop, len(entry.lines))), entry.meta())
+            for entry, before in group
+        ]
+        names = [self.name(entry.symbol) for entry, _ in group]
+        outcomes = self._script(keys=names, args=[json.dumps({**plan, "rows": rows})])
+        return zip((entry.symbol for entry, _ in group), outcomes, strict=True)
+
+
+def fields_of(entry: Entry) -> dict[Any, str]:
+    """All fields of a symbol's hash."""
+    bars = {entry.date(number): entry.bar(number) for number in entry.fed}
+    return {**bars, STATE: entry.state(entry.fed), META: entry.meta()}
