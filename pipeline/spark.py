@@ -19,6 +19,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import IO, ClassVar
+from urllib.parse import urlsplit
 
 from luigi.contrib.spark import SparkSubmitTask
 from luigi.rpc import RPCError
@@ -60,6 +61,7 @@ PASSED_ON = frozenset(
 SHIPPED = ("indicators.py", "processes.py")
 
 LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = (LOOPBACK, "localhost")
 
 
 class SparkJob(SparkSubmitTask):
@@ -145,7 +147,7 @@ class SparkJob(SparkSubmitTask):
             "spark.ui.enabled": str(spark_runtime().ui).lower(),
             "spark.ui.showConsoleProgress": "false",
         }
-        if self._is_local:
+        if self._is_on_loopback:
             ours |= {"spark.driver.bindAddress": LOOPBACK, "spark.driver.host": LOOPBACK}
         return ours | (super().conf or {})
 
@@ -169,13 +171,22 @@ class SparkJob(SparkSubmitTask):
             ours["SPARK_HOME"] = str(self._home)
         elif "SPARK_HOME" in os.environ:
             ours["SPARK_HOME"] = os.environ["SPARK_HOME"]
-        if self._is_local:
-            ours |= {"SPARK_LOCAL_IP": LOOPBACK, "SPARK_LOCAL_DIRS": str(self._scratch)}
+        if self._is_on_loopback:
+            ours["SPARK_LOCAL_IP"] = LOOPBACK
+        # On Kubernetes they would be the executors' folders, too.
+        if not self.master.startswith("k8s:"):
+            ours["SPARK_LOCAL_DIRS"] = str(self._scratch)
         return kept | ours
 
     @property
     def _is_local(self) -> bool:
         return self.master.startswith("local")
+
+    @property
+    def _is_on_loopback(self) -> bool:
+        """Whether all of Spark is on this machine, so that the driver need not, and does not, listen to others."""
+        master = urlsplit(self.master)
+        return self._is_local or (master.scheme == "spark" and master.hostname in LOOPBACK_NAMES)
 
     @property
     def _is_own_spark(self) -> bool:
@@ -207,7 +218,7 @@ class SparkJob(SparkSubmitTask):
             preexec_fn=new_session(),
         )
         assert process.stdout is not None
-        output = JobOutput(process.stdout, log, self, LOOPBACK if self._is_local else socket.getfqdn())
+        output = JobOutput(process.stdout, log, self, LOOPBACK if self._is_on_loopback else socket.getfqdn())
         code: int | None = None
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
