@@ -171,3 +171,11 @@ class FeedOutdatedError(RedisFeedError):
 
 class AlertTestError(PipelineError):
     """A configured channel did not take the test message."""
+
+
+class EvaluationError(PipelineError):
+    """The sessions that rules are to be judged over were not run."""
+
+
+class QueryError(PipelineError):
+    """A query of an analyst cannot be answered by the replica."""

@@ -28,6 +28,13 @@ def replica_path() -> pathlib.Path:
     return storage().root / "replica" / "stock_data_replica.duckdb"
 
 
+def published() -> pathlib.Path:
+    """The replica that readers open. Raises ReplicaError when none was published yet."""
+    if not replica_path().exists():
+        raise ReplicaError(f"{replica_path()} does not exist; run: luigi --module pipeline DailyPipeline")
+    return replica_path()
+
+
 def manifest_path() -> pathlib.Path:
     return replica_path().with_name("manifest.json")
 
