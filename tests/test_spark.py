@@ -75,14 +75,21 @@ class Installation:
         return self.folder / "data folder"
 
     def start(
-        self, job: str, *, workers: int = 1, timeout: float = 3600, settings: str = "", **environment: str
+        self,
+        job: str,
+        *,
+        workers: int = 1,
+        timeout: float = 3600,
+        master: str = "local[1]",
+        settings: str = "",
+        **environment: str,
     ) -> subprocess.Popen[str]:
         (self.folder / "job.py").write_text(textwrap.dedent(JOB) + textwrap.dedent(job))
         program = textwrap.dedent(DRIVER).format(
             app=str(self.folder / "job.py"), folder=str(self.folder), workers=workers, timeout=timeout
         )
         (self.folder / "program.py").write_text(program)
-        config = f"[storage]\ndata_dir = {self.data}\n[spark]\nmaster = local[1]\ndriver_memory = 512m\n"
+        config = f"[storage]\ndata_dir = {self.data}\n[spark]\nmaster = {master}\ndriver_memory = 512m\n"
         config += f"{settings}[worker]\ntask_process_context = pipeline.runtime.TaskContext\n"
         (self.folder / "luigi.cfg").write_text(config)
         env = {
@@ -227,9 +234,11 @@ def test_a_failure_says_why_and_where(installation):
     assert TOKEN not in message + said + pathlib.Path(account["log"]).read_text()
 
 
-def test_a_job_that_takes_too_long_is_ended(installation):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_that_takes_too_long_is_ended(installation, workers):
     account, _ = installation.run(
         "pathlib.Path(sys.argv[2], 'pids').write_text(str(os.getpid())); signal.pause()",
+        workers=workers,
         timeout=10.0,
     )
     ((kind, message),) = account["errors"]
@@ -252,9 +261,8 @@ BUSY = """
 """
 
 
-@pytest.mark.parametrize(
-    ("signum", "workers"), [(signal.SIGTERM, 1), (signal.SIGTERM, 2), (signal.SIGKILL, 1)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_an_ended_run_leaves_no_process_and_no_stray_file(installation, signum, workers):
     process = installation.start(BUSY, workers=workers)
     family = await_family(process, installation.folder / "pids")
