@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import luigi
 
-from pipeline import alerts
+from pipeline import alerts, notifications
 from pipeline.config import storage
 from pipeline.database import writing
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, SessionNotSettledError, SessionOutOfRangeError
 from pipeline.parameters import as_tuple
 from pipeline.processes import is_alive
+from pipeline.settings import masked
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -76,6 +77,22 @@ def listen() -> None:
     luigi.Task.event_handler(events.PROCESS_FAILURE)(lambda task, error: _append(task, status="killed", error=error))
     luigi.Task.event_handler(events.TIMEOUT)(lambda task, error: _append(task, status="timed out", error=error))
     luigi.Task.event_handler(events.BROKEN_TASK)(lambda task, error: _append(task, status="not started", error=error))
+    luigi.Task.event_handler(events.DEPENDENCY_MISSING)(_append_unasked)
+
+
+def _append_unasked(task: luigi.Task) -> None:
+    """A task that Luigi could not ask whether it is done. It does not say why, so that the task is asked again.
+
+    A date that no run can serve is a mistake of the command line, which has been told so: nothing has failed.
+    """
+    try:
+        error: object = "" if task.complete() else "its data is missing"
+    except (SessionNotSettledError, SessionOutOfRangeError):
+        return
+    except PipelineError as reason:
+        error = reason
+    if error:
+        _append(task, status="not started", error=error)
 
 
 def _append(task: luigi.Task, status: str | None, error: object = None) -> None:
@@ -91,7 +108,7 @@ def _append(task: luigi.Task, status: str | None, error: object = None) -> None:
         "dates": [str(day) for day in as_tuple(getattr(task, "date", ()))],
         "at": time.time(),
         "status": status,
-        "error": text,
+        "error": masked(text),
     }
     path = journal_path(_owner)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,9 +121,12 @@ def close(pid: int) -> None:
     if os.getpid() != pid:
         return  # a forked task process, which leaves by the same door
     runs = settle()
-    for line in closing_lines(runs.get(pid, [])):
+    lines = closing_lines(runs.get(pid, []))
+    for line in lines:
         logger.error(line)
-    if runs:
+    if lines and journal_path(pid).exists():  # the database did not take it: people have to know all the same
+        notifications.send("\n".join(["ALERT, not recorded yet:", *lines]))
+    elif runs:
         alerts.tell()
 
 
@@ -119,12 +139,14 @@ def settle() -> dict[int, list[TaskRun]]:
     runs = {pid: fold(path.read_text(encoding="utf-8")) for pid, path in ended.items()}
     if not runs:
         return {}
+    import duckdb
+
     try:
         with writing() as connection:
             for run in (run for each in runs.values() for run in each):
                 store(connection, run)
             alerts.update(connection)
-    except PipelineError as error:
+    except (PipelineError, duckdb.Error) as error:
         logger.warning("the record of this run stays in %s until the next one: %s", storage().root / "work" / "journal", error)
         return runs
     for path in ended.values():
@@ -161,7 +183,7 @@ def store(connection: DuckDBPyConnection, run: TaskRun) -> None:
     (known,) = connection.execute("SELECT count(*) FROM task_runs WHERE run_id = ?", [run.run_id]).fetchone() or (0,)
     if known:
         return
-    started = dt.datetime.fromtimestamp(run.started_at, dt.timezone.utc)
+    started = dt.datetime.fromtimestamp(run.started_at, dt.UTC)
     connection.execute(
         """
         INSERT INTO task_runs BY NAME

@@ -62,13 +62,14 @@ def mirror() -> None:
             for name, (table, columns) in LISTS.items():
                 _push_new(client, key(name), table, columns)
     except PipelineError as error:
-        logger.info("metrics and alerts stay in the database until Redis takes them: %s", error)
+        logger.info("metrics and alerts wait in the database: Redis does not take them (%s)", type(error).__name__)
+        logger.debug("%s", error)
 
 
 def _push_new(client: Redis, name: str, table: str, columns: str) -> None:
     """The watermark names the database too: another one counts its rows anew."""
     watermark = f"{name}:pushed"
-    stored: bytes | None = client.get(watermark)  # type: ignore[assignment]
+    stored: str | None = client.get(watermark)  # type: ignore[assignment]
     with reading() as connection:
         (database,) = connection.execute("SELECT min(applied_at)::VARCHAR FROM migrations").fetchone() or ("",)
         known = json.loads(stored) if stored else {}
@@ -81,7 +82,9 @@ def _push_new(client: Redis, name: str, table: str, columns: str) -> None:
         client.transaction(lambda pipe: _push(pipe, name, entries, watermark, stored, mark), watermark)
 
 
-def _push(pipe: Pipeline, name: str, entries: list[str], watermark: str, stored: bytes | None, mark: str) -> None:
+def _push(pipe: Pipeline, name: str, entries: list[str], watermark: str, stored: str | None, mark: str) -> None:
+    from pipeline.redis_store import seconds
+
     if pipe.get(watermark) != stored:  # another process has just pushed them
         pipe.multi()
         return
@@ -89,6 +92,8 @@ def _push(pipe: Pipeline, name: str, entries: list[str], watermark: str, stored:
     pipe.lpush(name, *entries)
     pipe.ltrim(name, 0, redis().list_length - 1)
     pipe.set(watermark, mark)
+    for key in (name, watermark):
+        pipe.expire(key, seconds(redis().ttl_days))
 
 
 def _text(value: Any) -> str:

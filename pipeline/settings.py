@@ -123,3 +123,14 @@ def origin(section: str, name: str) -> str:
 def files() -> list[pathlib.Path]:
     """The configuration files that are read; a later one wins."""
     return [pathlib.Path(path) for path in luigi.configuration.get_config()._config_paths if pathlib.Path(path).exists()]
+
+
+def masked(text: str) -> str:
+    """A text, from a library, say, without the values of our secrets and without credentials inside of addresses."""
+    for section in SECTIONS:
+        values = section()
+        for name, parameter in section.get_params():
+            value = str(getattr(values, name))
+            if value and parameter.visibility is not ParameterVisibility.PUBLIC:
+                text = text.replace(value, MASK)
+    return CREDENTIALS.sub(f"{MASK}@", text)

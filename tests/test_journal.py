@@ -14,6 +14,7 @@ from pipeline import journal
 from pipeline.database import reading, writing
 from pipeline.errors import CoverageError
 from pipeline.parameters import SessionParameter
+from pipeline.tasks.daily import DailyPipeline
 from tests.runs import run_here
 
 DAY = "2024-02-16"
@@ -105,8 +106,8 @@ def test_a_combined_run_is_a_row_and_an_alert_for_each_date(data_dir):
 STARTED = """
 import sys
 from luigi.configuration import get_config
-get_config().set("storage", "data_dir", sys.argv[1])
 from pipeline import journal
+get_config().set("storage", "data_dir", sys.argv[1])  # what is set before the import, config/luigi.cfg sets again
 from pipeline.tasks.daily import DailyPipeline
 import datetime as dt
 journal.listen()
@@ -199,3 +200,24 @@ def test_a_task_without_a_date_is_mentioned_too():
 def test_the_redis_tasks_belong_to_their_own_command():
     (said,) = journal.closing_lines(journal.fold(line("a", "failed", 1.0, "down", task="SyncRedis")))
     assert "luigi --module pipeline RedisWatchlistSync --date 2024-02-16" in said
+
+
+class Unreadable(luigi.Task):
+    date = SessionParameter()
+
+    def complete(self):
+        raise CoverageError("redis://someone:hunter2@host/0 says no")
+
+
+def test_a_task_that_cannot_be_asked_is_recorded_without_its_secrets(listening):
+    assert not run_here(Unreadable(date=dt.date(2024, 2, 16)))
+    journal.settle()
+    assert stored("task, date, type, message", "alerts") == [
+        ("Unreadable", dt.date(2024, 2, 16), "not started", "redis://********@host/0 says no")
+    ]
+
+
+def test_a_date_that_no_run_can_serve_is_a_mistake_and_no_failure(listening, clock):
+    clock(2024, 2, 20, 12, 0)
+    assert not run_here(DailyPipeline(date=dt.date(2024, 2, 20)))
+    assert not listening.exists()
