@@ -44,7 +44,7 @@ def plot(outcomes: Sequence[Outcome], by_session: Sequence[dict[str, Any]]) -> M
 
 
 def _plot_intervals(panel: Any, outcomes: Sequence[Outcome]) -> None:
-    _style(panel, "Excess, %, by horizon in sessions")
+    _style(panel, "Excess by horizon, %")
     for place, outcome in enumerate(outcomes):
         if outcome.excess:
             mean, width = 100 * outcome.excess.mean, 100 * (outcome.excess.half_width or 0)
@@ -56,7 +56,7 @@ def _plot_intervals(panel: Any, outcomes: Sequence[Outcome]) -> None:
 
 
 def _plot_sum(panel: Any, rule: str, by_session: Sequence[dict[str, Any]]) -> None:
-    _style(panel, "Excess of one session, %, added up")
+    _style(panel, "One session, added up, %")
     days = [row for row in by_session if row["rule"] == rule and row["horizon"] == HORIZONS[0]]
     panel.plot(range(len(days)), 100 * np.cumsum([row["excess"] for row in days]), color=COLOURS["first"], linewidth=1.4, clip_on=False)
     panel.plot([0, max(1, len(days) - 1)], [0, 0], color=COLOURS["wick"], linewidth=1, clip_on=False)
