@@ -66,8 +66,20 @@ def prepare(arguments: Sequence[str]) -> None:
         sys.exit(luigi.configuration.get_config().getint("retcode", "already_running", 10))
     # `kill` and systemd's stop are like Ctrl-C: Luigi then ends its task processes
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.excepthook = end_of_run
     journal.listen()
     atexit.register(journal.close, os.getpid())
+
+
+def end_of_run(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What `sys.excepthook` is: a run that was told to stop says so in one line, and ends with 130 as in a shell."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    logger.error("stopped by a signal; the same command takes up the work where it was left")
+    atexit._run_exitfuncs()  # the journal, and the children that are left
+    logging.shutdown()
+    os._exit(130)
 
 
 def _early_options(arguments: Sequence[str]) -> argparse.Namespace:
