@@ -1,0 +1,183 @@
+"""The exit codes of docs/operations.md, each through the command line, and the commands against a bad day."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from pipeline import runlock
+from tests.fake_market import Fault
+from tests.runs import ROOT, environment, options, processes_of, run_luigi, start_luigi, wait_until
+from tests.small_market import SmallMarket
+
+DOCUMENT = ROOT / "docs" / "operations.md"
+DAY = "2024-02-16"
+PIPELINE = pathlib.Path(sys.executable).with_name("pipeline")
+
+Luigi = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def luigi(market: SmallMarket, tmp_path: pathlib.Path) -> Luigi:
+    """`luigi("DailyPipeline", "--date", DAY)` over the fake market: exit code and output."""
+    return lambda task, *arguments, **more: run_luigi(
+        task, *options(market, tmp_path / "data"), "--scheduler-retry-delay", "0", *arguments, home=tmp_path, **more
+    )
+
+
+def pipeline(tmp_path: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(PIPELINE), *arguments, "--data-dir", str(tmp_path / "data")],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def documented_codes() -> set[int]:
+    table = DOCUMENT.read_text(encoding="utf-8").split("## Exit codes")[1].split("\n## ")[0]
+    return {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
+
+
+def test_every_documented_code_is_tested_here() -> None:
+    source = pathlib.Path(__file__).read_text(encoding="utf-8")
+    assert {int(code) for code in re.findall(r"def test_exit_(\d+)_", source)} == documented_codes()
+
+
+def test_exit_0_a_day_without_a_session(luigi: Luigi) -> None:
+    assert luigi("DailyPipeline", "--date", "2024-02-17")[0] == 0
+
+
+def test_exit_1_a_task_that_does_not_exist(luigi: Luigi) -> None:
+    code, said = luigi("DailyPipelin", "--date", DAY)
+    assert code == 1
+    assert "DailyPipeline" in said
+
+
+def test_exit_1_a_command_that_found_something_wrong(tmp_path: pathlib.Path) -> None:
+    answer = pipeline(tmp_path, "doctor", "--json")
+    assert answer.returncode == 1
+    failed = {finding["check"] for finding in json.loads(answer.stdout) if finding["level"] == "failure"}
+    assert {"database", "sessions", "replica"} <= failed
+
+
+def test_exit_2_a_command_that_is_written_wrong(tmp_path: pathlib.Path) -> None:
+    answer = pipeline(tmp_path, "reset", DAY, "--from", "CollectPrice")
+    assert answer.returncode == 2
+    assert "CollectPrices" in answer.stderr
+
+
+def test_exit_10_another_run_is_at_work(luigi: Luigi, data_dir: pathlib.Path) -> None:
+    with runlock.acquire(shared=False):
+        code, said = luigi("DailyPipeline", "--date", DAY)
+    assert code == 10
+    assert f"process {os.getpid()}, since" in said
+
+
+def test_exit_20_data_of_other_people_is_missing(luigi: Luigi, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "theirs.py").write_text(
+        "import luigi\nimport pipeline\n\n\nclass Theirs(luigi.ExternalTask):\n    def output(self):\n"
+        "        return luigi.LocalTarget('/nonexistent/file')\n\n\nclass Ours(luigi.WrapperTask):\n"
+        "    def requires(self):\n        return Theirs()\n",
+        encoding="utf-8",
+    )
+    code, _ = luigi("Ours", "--module", "theirs", PYTHONPATH=f"{ROOT}:{tmp_path}", LUIGI_CONFIG_PATH=str(impatient(tmp_path)))
+    assert code == 20
+
+
+def test_exit_25_nothing_may_run(luigi: Luigi, tmp_path: pathlib.Path) -> None:
+    config = impatient(tmp_path, ("duckdb = 1", "duckdb = 0"))
+    assert luigi("DailyPipeline", "--date", DAY, LUIGI_CONFIG_PATH=str(config))[0] == 25
+
+
+def impatient(tmp_path: pathlib.Path, *changes: tuple[str, str]) -> pathlib.Path:
+    """Our configuration, for a run that does not stay for what may never come."""
+    text = (ROOT / "config" / "luigi.cfg").read_text(encoding="utf-8")
+    for old, new in (("keep_alive = true", "keep_alive = false"), *changes):
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "luigi.cfg").write_text(text, encoding="utf-8")
+    return tmp_path / "luigi.cfg"
+
+
+def test_exit_30_a_stage_failed(luigi: Luigi, market: SmallMarket) -> None:
+    market.every = Fault("500")
+    assert luigi("DailyPipeline", "--date", DAY, "--yahoo-retries", "0")[0] == 30
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("DailyPipeline", "--date", "2999-01-04"),
+        ("RangeTradingDays", "--of", "DailyPipeline", "--start", "2999-01-04", "--stop", "2999-02-04"),
+        ("RangeTradingDays", "--of", "DailyPipeline", "--start", "2024-02-17", "--stop", "2024-02-20"),
+    ],
+)
+def test_exit_35_a_session_or_range_that_no_run_can_serve(luigi: Luigi, market: SmallMarket, arguments: tuple[str, ...]) -> None:
+    code, said = luigi(*arguments)
+    assert code == 35
+    assert "Traceback" not in said
+    assert market.total == 0
+
+
+def test_exit_40_a_date_that_is_none(luigi: Luigi) -> None:
+    assert luigi("DailyPipeline", "--date", "2024-02-30")[0] == 40
+
+
+def test_exit_40_the_scheduler_that_was_named_does_not_answer(luigi: Luigi) -> None:
+    code, _ = luigi("DailyPipeline", "--date", DAY, "--scheduler-url", "http://127.0.0.1:9", LUIGI_CORE_RPC_RETRY_WAIT="0")
+    assert code == 40
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130)])
+def test_exit_130_a_run_was_told_to_stop(market: SmallMarket, tmp_path: pathlib.Path, signum: int, code: int) -> None:
+    assert ended_by(signum, market, tmp_path) == code
+
+
+def test_exit_137_a_run_was_killed(market: SmallMarket, tmp_path: pathlib.Path) -> None:
+    assert 128 - ended_by(signal.SIGKILL, market, tmp_path) == 137
+
+
+def ended_by(signum: int, market: SmallMarket, tmp_path: pathlib.Path) -> int:
+    """The code of a run that got a signal while it was collecting prices; a shell says 128 + number for a negative one."""
+    market.latency = 0.2
+    run = start_luigi("DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path, log=tmp_path / "log")
+    wait_until(lambda: market.total, run)
+    run.send_signal(signum)
+    code = run.wait(timeout=60)
+    wait_gone(tmp_path / "data")
+    return code
+
+
+def wait_gone(data_dir: pathlib.Path) -> None:
+    for process in processes_of(data_dir):
+        process.wait(timeout=30)
+
+
+def test_status_tells_of_a_run_under_way_and_of_why_the_last_one_failed(market: SmallMarket, tmp_path: pathlib.Path) -> None:
+    market.latency = 0.2
+    run = start_luigi("DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path, log=tmp_path / "log")
+    wait_until(lambda: market.total, run)
+    (during,) = json.loads(pipeline(tmp_path, "status", "--date", DAY, "--json").stdout)
+    run.kill()
+    run.wait()
+    wait_gone(tmp_path / "data")
+    (after,) = json.loads(pipeline(tmp_path, "status", "--date", DAY, "--json").stdout)
+    assert during["stages"]["CollectSymbols"]["state"] == "done"
+    assert during["stages"]["CollectPrices"]["state"] == "running"
+    assert during["stages"]["ComputeIndicators"]["state"] == "pending"
+    assert after["stages"]["CollectPrices"]["state"] == "killed"
+    assert after["reason"] == "CollectPrices: the process was killed"
+
+
+def test_retry_runs_the_session_again_and_ends_with_luigis_code(market: SmallMarket, tmp_path: pathlib.Path) -> None:
+    market.every = Fault("500")
+    answer = pipeline(tmp_path, "retry", DAY, "--local-scheduler", *options(market, tmp_path / "data"), "--yahoo-retries", "0", "--scheduler-retry-delay", "0")
+    assert answer.returncode == 30, answer.stderr
+    assert "2024-02-16: CollectPrices failed" in answer.stderr
