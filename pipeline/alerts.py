@@ -195,7 +195,7 @@ def send_test() -> dict[str, str]:
     """
     text = f"TEST of the alerts of the NASDAQ daily pipeline, {calendar.now():%Y-%m-%d %H:%M %Z}; nothing has failed"
     outcomes: dict[str, str] = dict.fromkeys(notifications.CHANNELS, "not configured")
-    reasons = notifications.send(text) | {"Redis": metrics.push_test_alert(text)} | notifications.send_email_test(text)
+    reasons = notifications.send(text) | {"redis": metrics.push_test_alert(text)} | notifications.send_email_test(text)
     outcomes |= {name: reason or "sent" for name, reason in reasons.items()}
     failed = {name: reason for name, reason in outcomes.items() if reason not in ("sent", "not configured")}
     if failed:

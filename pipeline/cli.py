@@ -28,12 +28,12 @@ class Commands(click.Group):
     """Imports a command when it is called. Errors of ours are a message and exit code 1, not a traceback."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+        return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(commands.__path__))
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in self.list_commands(context):
             return None
-        command: click.Command = importlib.import_module(f"pipeline.commands.{name}").command
+        command: click.Command = importlib.import_module(f"pipeline.commands.{name.replace('-', '_')}").command
         taken = {option for parameter in command.params for option in parameter.opts}
         command.params.extend(option for option in SETTINGS if not taken.intersection(option.opts))
         return command

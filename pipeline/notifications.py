@@ -20,7 +20,7 @@ from pipeline.config import alerts
 logger = logging.getLogger("pipeline")
 
 #: Everything that a test message goes through.
-CHANNELS = ("Slack", "Discord", "Redis", "e-mail")
+CHANNELS = ("slack", "discord", "redis", "e-mail")
 
 #: Both refuse longer texts.
 SLACK_LIMIT, DISCORD_LIMIT = 40_000, 2000
@@ -41,9 +41,9 @@ def configured() -> Iterator[Webhook]:
     """The webhooks that have an address."""
     settings = alerts()
     if settings.slack_webhook_url:
-        yield Webhook("Slack", settings.slack_webhook_url, for_slack)
+        yield Webhook("slack", settings.slack_webhook_url, for_slack)
     if settings.discord_webhook_url:
-        yield Webhook("Discord", settings.discord_webhook_url, for_discord)
+        yield Webhook("discord", settings.discord_webhook_url, for_discord)
 
 
 def for_slack(text: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Webhook:
         except _Later as error:
             reason = str(error)
         if reason:
-            logger.warning("the %s webhook did not take a message: %s", self.name, reason)
+            logger.warning("the %s webhook %s", self.name, reason)
         return reason
 
     def _attempt(self, payload: dict[str, Any]) -> str | None:
@@ -101,13 +101,13 @@ class Webhook:
         try:  # the answer's body is not waited for; a redirection would give the message to somebody else
             response = requests.post(self.url, json=payload, timeout=alerts().timeout, allow_redirects=False, stream=True)
         except (requests.ConnectionError, requests.Timeout) as error:
-            raise _Later(f"it could not be reached ({type(error).__name__})") from None  # the error's text has the URL
+            raise _Later(f"could not be reached: {type(error).__name__}") from None  # the error's text has the URL
         except requests.RequestException as error:
-            return f"its address cannot be used ({type(error).__name__})"
+            return f"could not be reached: {type(error).__name__}"
         response.close()
         if response.status_code == 429 or response.status_code >= 500:
-            raise _Later(f"it answered HTTP {response.status_code}", _retry_after(response.headers.get("Retry-After")))
-        return None if response.status_code < 300 else f"it answered HTTP {response.status_code}"
+            raise _Later(f"answered HTTP {response.status_code}", _retry_after(response.headers.get("Retry-After")))
+        return None if response.status_code < 300 else f"answered HTTP {response.status_code}"
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -127,7 +127,7 @@ def _retry_after(value: str | None) -> float | None:
 def _patience(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.seconds if isinstance(error, _Later) else None
-    return asked if asked is not None else tenacity.wait_exponential_jitter(initial=0.5, max=8.0)(state)
+    return asked if asked is not None else tenacity.wait_exponential_jitter(multiplier=0.5, max=8.0)(state)
 
 
 def send_email_test(text: str) -> dict[str, str | None]:
