@@ -1,0 +1,132 @@
+"""`pipeline query`, `pipeline evaluate`, and every piece of code in docs/analysis.md, over a stored market."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+import pathlib
+import re
+import shlex
+import shutil
+import tomllib
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.cli import main
+from pipeline.database import database_path, writing
+from pipeline.day_view import columns, create_empty_day_view
+from pipeline.replica import replica_path
+from pipeline.sandbox import sandbox
+from pipeline.scans import Scan, check, configured_scans
+from pipeline.watchlist import day_view, store_watchlist, watchlist_rows
+from tests.stored_market import LAST, SESSIONS, fill
+
+GUIDE = (pathlib.Path(__file__).resolve().parent.parent / "docs" / "analysis.md").read_text(encoding="utf-8")
+BARS = "SELECT symbol, date, close, volume FROM stock_data WHERE symbol = 'K01' ORDER BY date"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def replica(data_dir: pathlib.Path) -> pathlib.Path:
+    with writing() as connection:
+        fill(connection, SESSIONS[-3:])
+        store_watchlist(connection, LAST, watchlist_rows(day_view(connection, LAST), configured_scans()))
+    replica_path().parent.mkdir()
+    shutil.copyfile(database_path(), replica_path())
+    replica_path().chmod(0o444)
+    return data_dir
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(main, list(arguments), input=stdin)
+
+
+def test_csv_reads_back(replica: pathlib.Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(run("query", BARS, "--format", "csv").stdout)))
+    assert (len(rows), rows[-1]["symbol"], rows[-1]["date"]) == (140, "K01", LAST.isoformat())
+
+
+def test_json_reads_back(replica: pathlib.Path) -> None:
+    rows = json.loads(run("query", "-", "--format", "json", stdin=BARS).stdout)
+    assert (len(rows), list(rows[0]), rows[-1]["date"]) == (140, ["symbol", "date", "close", "volume"], LAST.isoformat())
+
+
+@pytest.mark.parametrize("name", ["answer.parquet", "answer.csv", "answer.json"])
+def test_ending_chooses_the_format_of_a_file(replica: pathlib.Path, tmp_path: pathlib.Path, name: str) -> None:
+    result = run("query", BARS, "--output", str(tmp_path / name))
+    assert result.exit_code == 0 and "140 rows" in result.output
+    text = (tmp_path / name).read_bytes()
+    counts = {"answer.parquet": lambda: pq.read_table(tmp_path / name).num_rows, "answer.csv": lambda: text.count(b"\n") - 1,
+              "answer.json": lambda: len(json.loads(text))}  # fmt: skip
+    assert counts[name]() == 140
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_table_says_that_there_is_more(replica: pathlib.Path) -> None:
+    shown = run("query", BARS, "--limit", "3").stdout
+    assert shown.count("K01") == 3 and "the first 3 rows" in shown
+
+
+def test_markup_of_the_terminal_stays_text(replica: pathlib.Path) -> None:
+    assert "[red]x[/red]" in run("query", "SELECT '[red]x[/red]' AS a").stdout
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [("DELETE FROM stock_data", "read-only"), ("CREATE TABLE x (a INTEGER)", "read-only"), ("FROM stock_dta", "stock_data"), ("SELEC 1", "syntax")],
+)
+def test_error_is_a_message(replica: pathlib.Path, sql: str, told: str) -> None:
+    result = run("query", sql)
+    assert result.exit_code == 1 and told in result.stderr and "Traceback" not in result.output
+
+
+def test_missing_replica_names_the_command(data_dir: pathlib.Path) -> None:
+    assert "luigi --module pipeline DailyPipeline" in run("query", "SELECT 1").stderr
+
+
+def test_evaluate_prints_and_makes_a_page(replica: pathlib.Path) -> None:
+    result = run("evaluate", "--start", str(SESSIONS[-3]), "--stop", str(LAST))
+    assert result.exit_code == 0 and "rsi_oversold" in result.stdout and "3 sessions" in result.stdout
+    assert "rsi_oversold" in (replica / "reports" / "evaluation.html").read_text(encoding="utf-8")
+
+
+def test_code_of_the_guide_runs(replica: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(replica.parent)
+    assert replica.name == "data"
+    code = "\n".join(blocks("python"))
+    assert code.count("assert ") == 4
+    exec(compile(code, "docs/analysis.md", "exec"), {})
+
+
+def test_commands_of_the_guide_run(replica: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(replica.parent)
+    commands = [shlex.split(line) for block in blocks("console") for line in block.splitlines()]
+    assert len(commands) == 5
+    for name, *arguments in commands:
+        result = run(*arguments)
+        assert (name, result.exit_code) == ("pipeline", 0), result.output
+
+
+def test_rule_of_the_guide_is_valid() -> None:
+    for name, settings in tomllib.loads("\n".join(blocks("toml"))).items():
+        assert check((Scan(name=name, **settings),))[0].columns == ("macd_hist", "prev_macd_hist", "volume_ratio")
+
+
+def test_guide_lists_every_column() -> None:
+    listed = re.search(r"<!-- columns -->\n(.*?)<!-- end of columns -->", GUIDE, re.DOTALL)
+    assert listed
+    with sandbox() as connection:
+        create_empty_day_view(connection)
+        known = columns(connection)
+    assert re.split(r",\s+", listed[1].strip()) == [name for name in known if not name.startswith("prev_")]
+
+
+def test_days_of_the_guide_are_sessions() -> None:
+    assert all(dt.date.fromisoformat(day) in SESSIONS for day in re.findall(r"\d{4}-\d\d-\d\d", GUIDE))
