@@ -6,7 +6,7 @@ import contextlib
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tenacity
 
@@ -117,3 +117,10 @@ def duplicated_rows(connection: DuckDBPyConnection) -> dict[str, int]:
         if extra:
             counts[table] = extra
     return counts
+
+
+def records(connection: DuckDBPyConnection, query: str, *values: object) -> list[dict[str, Any]]:
+    """The rows of a query as dictionaries."""
+    cursor = connection.execute(query, list(values))
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from pipeline import calendar, central
 from pipeline.config import storage
-from pipeline.database import database_path, duplicated_rows, reading
+from pipeline.database import database_path, duplicated_rows, reading, records
 from pipeline.errors import PipelineError
 from pipeline.processes import is_alive
 from pipeline.replica import manifest_path, replica_path
-from pipeline.report import records
 from pipeline.schema import MIGRATIONS
 from pipeline.status import Overview, SessionStatus
 
@@ -54,7 +53,7 @@ def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 
 def _configuration() -> Iterator[Finding]:
     from pipeline.scans import configured_scans
-    from pipeline.sources import configured_source
+    from pipeline.sources.configured import configured_source
 
     source, scans = configured_source(), configured_scans()
     yield Finding(OK, "configuration", f"source {source.name}, {len(scans)} scans, {len(calendar.sessions()):,} sessions in the calendar")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.answers import batch_files
 from pipeline.config import storage
+from pipeline.database import records
 from pipeline.errors import NothingKnownError
 from pipeline.expressions import condition_columns
-from pipeline.report import records
 from pipeline.sandbox import sandbox
 from pipeline.scans import CheckedScan, configured_scans
 from pipeline.watchlist import day_view

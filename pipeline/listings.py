@@ -16,7 +16,8 @@ from pipeline.config import market, quality, storage
 from pipeline.errors import ListingShrunkError, NotReceivedError
 from pipeline.files import atomic_path
 from pipeline.securities import security_type
-from pipeline.sources import Company, Listing, configured_source
+from pipeline.sources import Company, Listing
+from pipeline.sources.configured import configured_source
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import calendar
 from pipeline.config import redis
-from pipeline.database import reading
+from pipeline.database import reading, records
 from pipeline.errors import PipelineError, RedisFeedError
-from pipeline.report import records
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import report_facts
 from pipeline.config import storage
-from pipeline.report_facts import records
 
 if TYPE_CHECKING:
     import jinja2
     from duckdb import DuckDBPyConnection
 
-__all__ = ["figure", "index_path", "records", "render", "render_index", "report_path"]
+__all__ = ["figure", "index_path", "render", "render_index", "report_path"]
 
 
 def report_path(session: dt.date) -> pathlib.Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import journal
 from pipeline.calendar import session_before
 from pipeline.config import market
+from pipeline.database import records
 from pipeline.day_view import create_day_view
 from pipeline.replica import code_version
 from pipeline.scans import configured_scans
@@ -42,13 +43,6 @@ def facts(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Any]:
         "corrections": _corrections(session),
         "durations": _durations(connection, session),
     }
-
-
-def records(connection: DuckDBPyConnection, query: str, *values: object) -> list[Row]:
-    """The rows of a query as dictionaries."""
-    cursor = connection.execute(query, list(values))
-    names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _listing(connection: DuckDBPyConnection, session: dt.date) -> dt.date | None:

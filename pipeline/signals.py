@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline import calendar
 from pipeline.config import market
 from pipeline.config import redis as settings
-from pipeline.database import reading
+from pipeline.database import reading, records
 from pipeline.redis_store import chunks, key, scan, seconds
 from pipeline.replica import replica_path
-from pipeline.report import records
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline import calendar, central, journal
-from pipeline.database import database_path, reading
+from pipeline.database import database_path, reading, records
 from pipeline.processes import is_alive
-from pipeline.report import records
 from pipeline.schema import MARKERS
 from pipeline.stages import stage_names
 from pipeline.targets import MarkerTarget

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from pipeline.database import database_path, reading
+from pipeline.database import database_path, reading, records
 from pipeline.replica import replica_path
-from pipeline.report import figure, records, report_path
+from pipeline.report import figure, report_path
 from pipeline.terminal import console
 
 if TYPE_CHECKING:

@@ -8,9 +8,6 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pipeline.config import market
-from pipeline.errors import ConfigurationError
-
 
 @dataclasses.dataclass(frozen=True)
 class Company:
@@ -69,21 +66,3 @@ class Source(Protocol):
         A symbol that fails is an answer with status `failed`, never an exception. Raises SourceOutageError when
         the source as a whole is down.
         """
-
-
-def configured_source() -> Source:
-    """The source that `[market] source` names."""
-    name = market().source
-    if name == "yahoo":
-        from pipeline.sources.yahoo import YahooSource
-
-        return YahooSource()
-    if name == "simulated":
-        from pipeline.sources.simulated import SimulatedSource
-
-        return SimulatedSource()
-    if name == "files":
-        from pipeline.sources.files import FilesSource
-
-        return FilesSource()
-    raise ConfigurationError(f"[market] source = {name}: it must be yahoo, simulated or files")

@@ -122,7 +122,7 @@ class Collection:
         again when the outage is over.
         """
         size = quality().outage_probe
-        if not 0 < size <= len(wanted):
+        if not 0 < size <= len(wanted) or self.tally.done >= size:  # it has answered: those left may be the ones that fail
             return wanted
         asked = wanted[:size]
         records = {index: record for index, record, _ in self._ask(asked, PROBE_RETRIES)}

@@ -95,7 +95,7 @@ class SessionTask(luigi.Task):
         outcomes = self.process_ready()
         failures = {s: outcome for s, outcome in outcomes.items() if isinstance(outcome, PipelineError)}
         for session, outcome in outcomes.items():
-            if session not in failures:
+            if not isinstance(outcome, PipelineError):
                 self.marker(session).write({"session": session, "finished_at": calendar.now(), **outcome})
         if failures and len(failures) == len(outcomes):
             raise next(iter(failures.values()))
@@ -104,7 +104,7 @@ class SessionTask(luigi.Task):
     def process_ready(self) -> dict[dt.date, Outcome]:
         """Process the sessions that are not done and whose requirements are."""
         due = [session for session in self.sessions if not self.is_done(session)]
-        committed = {session: {"recovered": True} for session in due if self.row(session).exists()}
+        committed: dict[dt.date, Outcome] = {session: {"recovered": True} for session in due if self.row(session).exists()}
         ready = [s for s in due if s not in committed and all(stage(date=s).complete() for stage in self.follows)]
         self._unfinished = len(committed) + len(ready) < len(due)
         return {**committed, **(self.process(ready) if ready else {})}

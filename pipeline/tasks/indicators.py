@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import pathlib
 import shutil
 from collections.abc import Sequence
@@ -11,12 +12,16 @@ from typing import TYPE_CHECKING
 from pipeline import calendar
 from pipeline.config import indicators, storage
 from pipeline.database import writing
+from pipeline.definitions import Definition, job_argument
+from pipeline.indicator_columns import add_columns, export_history, load_history
 from pipeline.spark import SparkJob
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.prices import CollectPrices
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+logger = logging.getLogger("pipeline")
 
 #: A symbol with fewer bars than this share of the look-back's sessions gets its bars from before it, too.
 DENSE = 0.95
@@ -43,14 +48,29 @@ class ComputeIndicators(SessionTask, SparkJob):
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "input").mkdir(parents=True)
         with writing() as connection:
+            unfilled = add_columns(connection)
+        if unfilled:
+            self._back_fill(unfilled, folder / "history")
+        with writing() as connection:
             export_bars(connection, sessions, folder / "input")
-        self.submit([str(folder / "input"), str(folder / "output"), "--indicators", indicators().names])
+        self.submit([str(folder / "input"), str(folder / "output"), "--indicators", job_argument()])
         with writing() as connection:
             counts = load_indicators(connection, sessions, folder / "output")
             for session in sessions:
                 self.finish(connection, session)
         shutil.rmtree(folder)
         return {session: {"rows": counts.get(session, 0)} for session in sessions}
+
+    def _back_fill(self, definitions: Sequence[Definition], folder: pathlib.Path) -> None:
+        """Compute indicators that are new in the configuration for the sessions that were done without them."""
+        logger.info("filling %s for the sessions before", "; ".join(map(str, definitions)))
+        (folder / "input").mkdir(parents=True)
+        with writing() as connection:
+            export_history(connection, folder / "input")
+        arguments = ",".join(definition.argument for definition in definitions)
+        self.submit([str(folder / "input"), str(folder / "output"), "--indicators", arguments])
+        with writing() as connection:
+            load_history(connection, definitions, folder / "output")
 
 
 def export_bars(connection: DuckDBPyConnection, sessions: Sequence[dt.date], folder: pathlib.Path) -> None:

@@ -17,7 +17,8 @@ from pipeline.price_load import read_answers, store_answers, store_coverage
 from pipeline.price_plan import plan
 from pipeline.progress import Bar
 from pipeline.scans import configured_scans
-from pipeline.sources import BarRequest, configured_source
+from pipeline.sources import BarRequest
+from pipeline.sources.configured import configured_source
 from pipeline.succession import close_reused
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.symbols import CollectSymbols

@@ -13,7 +13,7 @@ from pipeline.database import writing
 from pipeline.errors import ListingOutdatedError, PipelineError
 from pipeline.listings import check_size, obtain, store
 from pipeline.scans import configured_scans
-from pipeline.sources import configured_source
+from pipeline.sources.configured import configured_source
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.universe import snapshot_dates, snapshot_for
 
