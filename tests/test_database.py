@@ -131,8 +131,8 @@ def test_data_of_another_source_is_refused(data_dir, settings):
 KILLED = """
     import sys
     from luigi.configuration import get_config
-    get_config().set("storage", "data_dir", sys.argv[1])
     from pipeline.database import writing
+    get_config().set("storage", "data_dir", sys.argv[1])  # the import reads config/luigi.cfg, which has it, too
     with writing() as connection:
         connection.execute("INSERT INTO table_updates VALUES ('CollectPrices:2024-02-16', 'stock_data', now())")
         connection.execute("INSERT INTO stock_data SELECT 'S' || i, DATE '2024-02-16', 1, 1, 1, 1, i, 'yahoo', now() FROM range(200000) t(i)")

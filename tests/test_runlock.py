@@ -11,8 +11,8 @@ from pipeline.errors import RunInProgressError
 HOLDER = """
 import sys
 from luigi.configuration import get_config
-get_config().set("storage", "data_dir", sys.argv[1])
 from pipeline import runlock
+get_config().set("storage", "data_dir", sys.argv[1])  # the import reads config/luigi.cfg, which has it, too
 lock = runlock.acquire(shared=sys.argv[2] == "shared")
 print("held", flush=True)
 sys.stdin.read()
