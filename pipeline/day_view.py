@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.calendar import session_before
 from pipeline.config import scans
+from pipeline.definitions import configured_definitions
+from pipeline.indicator_columns import create_columns
 from pipeline.schema import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def create_empty_day_view(connection: DuckDBPyConnection) -> None:
     """`day_view` without a row, in a database that has no tables yet: what is needed to check an expression."""
     for _, sql in MIGRATIONS:
         connection.execute(sql.replace("{source}", ""))
+    create_columns(connection, configured_definitions())
     create_day_view(connection)
 
 

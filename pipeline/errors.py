@@ -179,3 +179,7 @@ class EvaluationError(PipelineError):
 
 class QueryError(PipelineError):
     """A query of an analyst cannot be answered by the replica."""
+
+
+class DefinitionError(PipelineError):
+    """An indicator of `[indicators] extra` cannot be computed."""

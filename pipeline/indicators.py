@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import talib
+import talib.abstract
 
 Column = npt.NDArray[np.float64]
 
@@ -106,32 +107,72 @@ INDICATORS: dict[str, Indicator] = {
 
 COLUMNS = tuple(column for indicator in INDICATORS.values() for column in indicator.columns)
 
+#: Functions that cannot be defined by a user, and why.
+UNFIT = {
+    "MAVP": "MAVP wants a column of periods, which bars do not have",
+    "AD": "AD adds up from the first bar on, so that its value would depend on where the look-back begins; ADOSC does not",
+    "OBV": "OBV adds up from the first bar on, so that its value would depend on where the look-back begins",
+}
+
 #: One row a wanted row of the bars, in their order; the columns are the same whichever indicators are switched on.
 OUTPUT_SCHEMA = pa.schema(
     [("symbol", pa.string()), ("date", pa.date32()), *((column, pa.float64()) for column in COLUMNS)]
 )
 
 
+def defined(definition: str) -> Indicator:
+    """The indicator of `name=FUNCTION:parameter:parameter`: a function of TA-Lib, the parameters in its order.
+
+    Its column is called as it is; a function with several outputs gives `name_output`. Raises BarsError for a function
+    that TA-Lib does not have, and for more parameters than it takes.
+    """
+    name, _, call = definition.partition("=")
+    title, *parameters = call.split(":")
+    if title not in talib.get_functions() or title in UNFIT:
+        raise BarsError(UNFIT.get(title, f"TA-Lib has no function {title!r}"))
+    function = talib.abstract.Function(title)  # type: ignore[attr-defined]  # made at import, where mypy does not look
+    if len(parameters) > len(function.info["parameters"]):
+        raise BarsError(f"{title} takes {', '.join(function.info['parameters']) or 'no parameter'}; given: {', '.join(parameters)}")
+    values = [float(value) if "." in value else int(value) for value in parameters]
+    chosen = dict(zip(function.info["parameters"], values, strict=False))  # those left out keep their defaults
+    outputs = function.output_names
+    columns = (name,) if len(outputs) == 1 else tuple(f"{name}_{output}" for output in outputs)
+    return Indicator(columns, lambda bars: _evaluate(function, bars, chosen))
+
+
+def _evaluate(function: Any, bars: Bars, parameters: dict[str, float]) -> Sequence[Column]:
+    """The outputs of a function of TA-Lib as float64, NaN until its window is full."""
+    found = function({field.name: getattr(bars, field.name) for field in dataclasses.fields(Bars)}, **parameters)
+    columns = [np.array(column, dtype=np.float64) for column in (found if isinstance(found, list | tuple) else [found])]
+    for column in columns:  # those of whole numbers have zeros there
+        column[: function.lookback] = np.nan
+    return columns
+
+
 def compute(bars: pa.Table, names: Collection[str] = tuple(INDICATORS)) -> pa.Table:
     """Values of the indicators `names` for the wanted rows of `bars` (INPUT_SCHEMA), as a table of OUTPUT_SCHEMA.
 
-    The columns of the other indicators are null. Raises BarsError for bars that are not sorted, not unique, or have
-    nulls or NaN, and for an unknown name.
+    The columns of the other indicators are null. A name with an equals sign is a definition (`defined`), whose columns
+    follow those of the schema. Raises BarsError for bars that are not sorted, not unique, or have nulls or NaN, and for
+    an unknown name.
     """
     chosen = [_named(name) for name in names]
+    columns = tuple(dict.fromkeys([*COLUMNS, *(column for indicator in chosen for column in indicator.columns)]))
     rows = _conform(bars)
     bounds = _symbol_bounds(rows)
     wanted = _numpy(rows["wanted"])
-    values = np.full((len(COLUMNS), rows.num_rows), np.nan)
+    values = np.full((len(columns), rows.num_rows), np.nan)
     arrays = {field.name: _numpy(rows[field.name]).astype(np.float64) for field in dataclasses.fields(Bars)}
     for first, last in itertools.pairwise(bounds):
         if wanted[first:last].any():
             symbol = Bars(**{name: array[first:last] for name, array in arrays.items()})
-            _fill(values[:, first:last], symbol, chosen)
-    return _output(rows, values)
+            _fill(values[:, first:last], symbol, chosen, columns)
+    return _output(rows, values, columns)
 
 
 def _named(name: str) -> Indicator:
+    if "=" in name:
+        return defined(name)
     if name not in INDICATORS:
         raise BarsError(f"unknown indicator {name!r}; there are: {', '.join(INDICATORS)}")
     return INDICATORS[name]
@@ -180,16 +221,17 @@ def _symbol_bounds(rows: pa.RecordBatch) -> list[int]:
     return [0, *(np.flatnonzero(steps) + 1).tolist(), rows.num_rows]
 
 
-def _fill(values: npt.NDArray[np.float64], bars: Bars, chosen: Sequence[Indicator]) -> None:
+def _fill(values: npt.NDArray[np.float64], bars: Bars, chosen: Sequence[Indicator], columns: Sequence[str]) -> None:
     for indicator in chosen:
         for column, result in zip(indicator.columns, indicator.compute(bars), strict=True):
-            values[COLUMNS.index(column)] = result
+            values[columns.index(column)] = result
 
 
-def _output(rows: pa.RecordBatch, values: npt.NDArray[np.float64]) -> pa.Table:
+def _output(rows: pa.RecordBatch, values: npt.NDArray[np.float64], columns: Sequence[str]) -> pa.Table:
     keys = rows.select(["symbol", "date"]).filter(rows["wanted"])
-    columns = [_with_nulls(column) for column in values[:, _numpy(rows["wanted"])]]
-    return pa.table([keys["symbol"], keys["date"], *columns], schema=OUTPUT_SCHEMA)
+    arrays = [_with_nulls(column) for column in values[:, _numpy(rows["wanted"])]]
+    further = [(column, pa.float64()) for column in columns[len(COLUMNS) :]]
+    return pa.table([keys["symbol"], keys["date"], *arrays], schema=pa.schema([*OUTPUT_SCHEMA, *further]))
 
 
 def _with_nulls(column: Column) -> pa.Array:

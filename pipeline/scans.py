@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeline.config import absolute, scans
+from pipeline.config import absolute, indicators, scans
 from pipeline.day_view import columns, create_empty_day_view
 from pipeline.errors import ExpressionError, ScanError
 from pipeline.expressions import condition_columns, order_columns
@@ -61,7 +61,7 @@ def configured_scans() -> list[CheckedScan]:
             if scan.name in declared:
                 raise ScanError(f"{path}, scan [{scan.name}]: another scan has this name already; give it one of its own")
             declared[scan.name] = scan
-    return list(check(tuple(sorted(declared.values(), key=lambda scan: (scan.priority, scan.name)))))
+    return list(check(tuple(sorted(declared.values(), key=lambda scan: (scan.priority, scan.name))), indicators().extra))
 
 
 def scan_files() -> list[pathlib.Path]:
@@ -99,8 +99,11 @@ def _found(settings: object) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def check(declared: tuple[Scan, ...]) -> tuple[CheckedScan, ...]:
-    """The scans with the columns that they use. Needs no database; raises ScanError for one that cannot be run."""
+def check(declared: tuple[Scan, ...], extra: str = "") -> tuple[CheckedScan, ...]:
+    """The scans with the columns that they use. Needs no database; raises ScanError for one that cannot be run.
+
+    `extra` is `[indicators] extra`, which adds columns: another value of it is another answer.
+    """
     with sandbox() as connection:
         create_empty_day_view(connection)
         _add_sample(connection)

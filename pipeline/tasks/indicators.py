@@ -13,6 +13,7 @@ from pipeline import calendar
 from pipeline.config import indicators, storage
 from pipeline.database import writing
 from pipeline.definitions import Definition, job_argument
+from pipeline.exchange import exchanged
 from pipeline.indicator_columns import add_columns, export_history, load_history
 from pipeline.spark import SparkJob
 from pipeline.tasks.base import Outcome, SessionTask
@@ -53,7 +54,7 @@ class ComputeIndicators(SessionTask, SparkJob):
             self._back_fill(unfilled, folder / "history")
         with writing() as connection:
             export_bars(connection, sessions, folder / "input")
-        self.submit([str(folder / "input"), str(folder / "output"), "--indicators", job_argument()])
+        self._compute(folder, job_argument())
         with writing() as connection:
             counts = load_indicators(connection, sessions, folder / "output")
             for session in sessions:
@@ -68,9 +69,14 @@ class ComputeIndicators(SessionTask, SparkJob):
         with writing() as connection:
             export_history(connection, folder / "input")
         arguments = ",".join(definition.argument for definition in definitions)
-        self.submit([str(folder / "input"), str(folder / "output"), "--indicators", arguments])
+        self._compute(folder, arguments)
         with writing() as connection:
             load_history(connection, definitions, folder / "output")
+
+    def _compute(self, folder: pathlib.Path, argument: str) -> None:
+        """Have Spark make `output/` of `input/`."""
+        with exchanged(folder) as place:
+            self.submit([f"{place}/input", f"{place}/output", "--indicators", argument])
 
 
 def export_bars(connection: DuckDBPyConnection, sessions: Sequence[dt.date], folder: pathlib.Path) -> None:
