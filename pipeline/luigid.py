@@ -24,6 +24,7 @@ from tornado.ioloop import PeriodicCallback
 
 from pipeline.config import ROOT, storage
 from pipeline.files import atomic_path
+from pipeline.scheduler import DailyScheduler
 
 logger = logging.getLogger("pipeline")
 
@@ -64,7 +65,7 @@ def configured_scheduler(folder: pathlib.Path) -> Scheduler:
         config.set("scheduler", "metrics_collector", "prometheus")
     if not (has_history() and importlib.util.find_spec("prometheus_client")):
         logger.warning("no history of runs or no /metrics; for both: .venv/bin/pip install -e '.[luigid]'")
-    return Scheduler()
+    return DailyScheduler()
 
 
 def has_history() -> bool:
