@@ -67,6 +67,11 @@ def land_batch(path: pathlib.Path, answers: pa.Table) -> None:
         pq.write_table(answers.cast(ANSWER_SCHEMA), temporary, compression="zstd")
 
 
+def has_answers(folder: pathlib.Path) -> bool:
+    """Whether the source has answered for any symbol, by what the folder's batches hold."""
+    return any("ok" in pq.read_table(path, columns=["status"])["status"].unique().to_pylist() for path in batch_files(folder))
+
+
 def unanswered(folder: pathlib.Path, requests: Sequence[BarRequest]) -> list[BarRequest]:
     """The requests, in their order, that no landed batch of the folder answers.
 

@@ -8,12 +8,15 @@ runs and Prometheus metrics when the packages of the extra `luigid` are installe
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
 import importlib.metadata
 import importlib.util
 import logging
 import logging.config
 import pathlib
 import pickle
+import re
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +24,7 @@ import luigi.configuration
 import luigi.server
 from luigi.scheduler import Scheduler
 from tornado.ioloop import PeriodicCallback
+from tornado.web import StaticFileHandler
 
 from pipeline.config import ROOT, storage
 from pipeline.files import atomic_path
@@ -42,6 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     scheduler = configured_scheduler(folder)
     saver = PeriodicCallback(lambda: save(scheduler, folder / "state.pickle"), SAVE_EVERY)
     saver.start()
+    restrict_page()
     logger.info("luigid serves http://%s:%d/ (state in %s)", options.address, options.port, folder)
     luigi.server.run(api_port=options.port, address=options.address, scheduler=scheduler)
 
@@ -66,6 +71,27 @@ def configured_scheduler(folder: pathlib.Path) -> Scheduler:
     if not (has_history() and importlib.util.find_spec("prometheus_client")):
         logger.warning("no history of runs or no /metrics; for both: .venv/bin/pip install -e '.[luigid]'")
     return DailyScheduler()
+
+
+def restrict_page() -> None:
+    """Have the browser hold the scheduler's page to `content_policy`."""
+    policy = content_policy()
+
+    def set_extra_headers(handler: StaticFileHandler, path: str) -> None:
+        handler.set_header("Content-Security-Policy", policy)
+
+    StaticFileHandler.set_extra_headers = set_extra_headers  # type: ignore[assignment]
+
+
+def content_policy() -> str:
+    """What the scheduler's page may load and run: its own files, and the script that stands in the page itself.
+
+    Luigi puts the status messages of tasks into the page as they come, and its style sheet asks another site for a font.
+    """
+    page = pathlib.Path(luigi.server.__file__).parent / "static" / "visualiser" / "index.html"
+    scripts = re.findall(rb"<script>(.*?)</script>", page.read_bytes().replace(b"\r\n", b"\n"), re.DOTALL)
+    own = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in scripts)
+    return f"default-src 'self'; script-src 'self' 'unsafe-eval' {own}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 
 def has_history() -> bool:

@@ -41,6 +41,7 @@ class Fault:
     kind: str
     times: int | None = None
     retry_after: str | None = None
+    says: str = ""  # instead of Yahoo's words, where the answer is JSON
 
     def strikes(self) -> bool:
         """Whether it applies to this request; counts it."""
@@ -247,7 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind == "html":
             self.answer(200, "<html><body>Will be right back</body></html>", "text/html")
         elif fault.kind in words:
-            error = {"code": "Not Found", "description": words[fault.kind]}
+            error = {"code": "Not Found", "description": fault.says or words[fault.kind]}
             self.answer(int(fault.kind), json.dumps({"chart": {"result": None, "error": error}}))
         else:
             headers = {"Retry_After": fault.retry_after} if fault.retry_after else {}

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.answers import batch_names, unanswered
+from pipeline.answers import batch_names, has_answers, unanswered
 from pipeline.config import quality, yahoo
 from pipeline.errors import ConfigurationError, SourceOutageError
 from pipeline.sources import BarRequest, Listing, Progress
@@ -122,7 +122,7 @@ class Collection:
         again when the outage is over.
         """
         size = quality().outage_probe
-        if not 0 < size <= len(wanted) or self.tally.done >= size:  # it has answered: those left may be the ones that fail
+        if not 0 < size <= len(wanted) or has_answers(self.folder):  # those that are left may be the few that fail
             return wanted
         asked = wanted[:size]
         records = {index: record for index, record, _ in self._ask(asked, PROBE_RETRIES)}
