@@ -70,16 +70,16 @@ def fill(connection: DuckDBPyConnection, done: Sequence[dt.date]) -> None:
     )
     connection.unregister("filled")
     connection.unregister("computed")
-    for day in done:
-        _list(connection, day)
+    _list(connection, done)
 
 
-def _list(connection: DuckDBPyConnection, day: dt.date) -> None:
-    connection.execute("INSERT INTO session_universe (date, snapshot_date) VALUES (?, ?)", [day, day])
-    for symbol in SYMBOLS:
-        if symbol != GONE or day <= GONE_DAY:
-            name = MARKUP_NAME if symbol == MARKUP else f"{symbol} Inc. Common Stock"
-            connection.execute(
-                "INSERT INTO symbol_snapshots (date, symbol, name, sector, market_cap) VALUES (?, ?, ?, 'Technology', ?)",
-                [day, symbol, name, market_cap(symbol)],
-            )
+def _list(connection: DuckDBPyConnection, done: Sequence[dt.date]) -> None:
+    listed = [
+        {"date": day, "symbol": symbol, "name": MARKUP_NAME if symbol == MARKUP else f"{symbol} Inc. Common Stock",
+         "sector": "Technology", "market_cap": market_cap(symbol)}
+        for day in done for symbol in SYMBOLS if symbol != GONE or day <= GONE_DAY
+    ]  # fmt: skip
+    connection.register("listed", pa.Table.from_pylist(listed))
+    connection.execute("INSERT INTO symbol_snapshots BY NAME FROM listed")
+    connection.execute("INSERT INTO session_universe BY NAME SELECT DISTINCT date, date AS snapshot_date FROM listed")
+    connection.unregister("listed")
