@@ -24,7 +24,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-port=0",
-    "--window-size=1400,900", "--hide-scrollbars",
+    "--window-size=1300,1250", "--hide-scrollbars",
 )  # fmt: skip
 
 

@@ -130,6 +130,7 @@ def test_data_of_another_source_is_refused(data_dir, settings):
 
 KILLED = """
     import sys
+    import pipeline  # first: it reads config/luigi.cfg
     from luigi.configuration import get_config
     from pipeline.database import writing
     get_config().set("storage", "data_dir", sys.argv[1])  # the import reads config/luigi.cfg, which has it, too

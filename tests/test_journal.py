@@ -105,6 +105,7 @@ def test_a_combined_run_is_a_row_and_an_alert_for_each_date(data_dir):
 
 STARTED = """
 import sys
+import pipeline  # first: it reads config/luigi.cfg
 from luigi.configuration import get_config
 from pipeline import journal
 get_config().set("storage", "data_dir", sys.argv[1])  # what is set before the import, config/luigi.cfg sets again

@@ -10,6 +10,7 @@ from pipeline.errors import RunInProgressError
 
 HOLDER = """
 import sys
+import pipeline  # first: it reads config/luigi.cfg
 from luigi.configuration import get_config
 from pipeline import runlock
 get_config().set("storage", "data_dir", sys.argv[1])  # the import reads config/luigi.cfg, which has it, too

@@ -119,6 +119,7 @@ def test_a_run_can_be_followed(page, luigid, start):
         page.open(visualiser(luigid, f"#tab=graph&taskId={DailyPipeline(date=dt.date(2024, 2, 16)).task_id}"))
         page.evaluate("location.reload()")
         page.wait_for("document.querySelectorAll('#graphContainer svg g.node, #graphContainer svg circle, svg g.node').length >= 9")
+        page.wait_for("document.body.innerText.includes('CollectSymbols')")
         picture(page, "scheduler-graph")
         assert run.wait(timeout=120) == 0
         wait_for_task(page, luigid, "DailyPipeline", "task.status === 'DONE'")
@@ -149,7 +150,10 @@ def test_a_failure_shows_its_error_and_no_markup_is_run(page, luigid, start):
     page.open(visualiser(luigid))
     page.click("#taskTable button.showError")
     shown = page.wait_for("document.querySelector('#errorModal.in pre') && document.querySelector('#errorModal').innerText")
+    page.wait_for("getComputedStyle(document.querySelector('#errorModal .modal-dialog')).transform.includes('0, 0)')")  # it slides in
+    page.wait_for("getComputedStyle(document.querySelector('#errorModal')).opacity === '1'")
     picture(page, "scheduler-error")
+    shown = " ".join(shown.split())
     assert f"session {DAY}: 91" in shown
     assert "of the expected symbols were delivered, 95.0% are needed" in shown
     assert "Traceback (most recent call last)" not in shown

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -89,7 +90,10 @@ class SessionTask(luigi.Task):
 
     def on_failure(self, exception: BaseException) -> str:
         """The text of the scheduler's error window: the message alone for a situation that a person can act upon."""
-        return str(exception) if isinstance(exception, PipelineError) else super().on_failure(exception)
+        if not isinstance(exception, PipelineError):
+            return super().on_failure(exception)
+        lines = str(exception).splitlines()  # the window does not break lines
+        return "\n".join(textwrap.fill(line, 76, break_long_words=False, break_on_hyphens=False) for line in lines)
 
     def run(self) -> None:
         outcomes = self.process_ready()

@@ -30,6 +30,7 @@ SYMBOLS = [f"S{number:03d}" for number in range(60)]
 
 COLLECT = """
 import datetime as dt, pathlib, sys
+import pipeline  # first: it reads config/luigi.cfg
 import luigi.configuration
 url, folder, *symbols = sys.argv[1:]
 config = luigi.configuration.get_config()
