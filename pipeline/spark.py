@@ -55,6 +55,16 @@ PASSED_ON = frozenset(
         "KRB5_CONFIG",
         "KRB5CCNAME",
     ]
+    # Where object storage is, and the files that its keys are in; not the keys.
+    + [
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_PROFILE",
+        "AWS_ENDPOINT_URL",
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+    ]
 )
 
 #: Python files beside this one that every job may import, by their own names.
