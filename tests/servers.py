@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import select
 import shutil
 import socket
 import socketserver
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from typing import TypeVar
 
 import redis
 
 PATIENCE = 20.0
+
+Server = TypeVar("Server", bound=socketserver.BaseServer)
 
 
 def binary() -> str:
@@ -77,6 +82,52 @@ class RedisServer:
         self.start()
 
 
+class TlsGate(socketserver.ThreadingTCPServer):
+    """A port that speaks TLS and hands everything on to a plain server behind it. Its certificate is of the tests alone."""
+
+    daemon_threads = True
+    certificate = pathlib.Path(__file__).with_name("tls") / "loopback.pem"
+
+    def __init__(self, port: int) -> None:
+        self.behind = port
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.certificate)
+        super().__init__(("127.0.0.1", 0), _Forward)
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+
+class _Forward(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        gate: TlsGate = self.server  # type: ignore[assignment]
+        with (
+            contextlib.suppress(OSError),
+            gate.context.wrap_socket(self.request, server_side=True) as outside,
+            socket.create_connection(("127.0.0.1", gate.behind)) as inside,
+        ):
+            while True:  # one request, one answer: enough for a client that waits for each
+                ready, _, _ = select.select([outside, inside], [], [])
+                for one, other in ((outside, inside), (inside, outside)):
+                    if one in ready:
+                        data = one.recv(1 << 20)
+                        if not data:
+                            return
+                        other.sendall(data)
+
+
+@contextlib.contextmanager
+def serving(server: Server) -> Iterator[Server]:
+    """Run a socketserver in a thread for the time of the block."""
+    thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
 class MailServer(socketserver.ThreadingTCPServer):
     """Enough of SMTP for smtplib; the messages are in `messages`."""
 
@@ -89,15 +140,6 @@ class MailServer(socketserver.ThreadingTCPServer):
     @property
     def port(self) -> int:
         return int(self.server_address[1])
-
-    @contextlib.contextmanager
-    def serving(self) -> Iterator[MailServer]:
-        thread = threading.Thread(target=self.serve_forever, args=[0.02], daemon=True)
-        thread.start()
-        yield self
-        self.shutdown()
-        self.server_close()
-        thread.join()
 
 
 class _Mail(socketserver.StreamRequestHandler):

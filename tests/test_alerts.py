@@ -15,7 +15,7 @@ from pipeline import alerts, journal
 from pipeline.database import database_path, reading, writing
 from pipeline.errors import AlertTestError
 from tests.runs import run_here
-from tests.servers import MailServer
+from tests.servers import MailServer, serving
 from tests.test_notifications import Receiver
 
 DAYS = [dt.date(2024, 1, 1) + dt.timedelta(days=number) for number in range(60)]
@@ -183,7 +183,7 @@ def test_failures_that_the_database_cannot_take_are_told_all_the_same(slack, set
 
 
 def test_a_test_message_goes_through_every_channel(slack, settings):
-    with MailServer().serving() as mail:
+    with serving(MailServer()) as mail:
         settings("email", receiver="ops@example.com", sender="luigi@example.com")
         settings("smtp", host="127.0.0.1", port=str(mail.port))
         assert alerts.send_test() == {"slack": "sent", "discord": "not configured", "redis": "not configured", "e-mail": "sent"}
@@ -197,7 +197,7 @@ class Fails(luigi.Task):
 
 
 def test_luigis_own_mail_is_left_usable(slack, settings):
-    with MailServer().serving() as mail:
+    with serving(MailServer()) as mail:
         settings("email", receiver="ops@example.com", sender="luigi@example.com", force_send="true")
         settings("smtp", host="127.0.0.1", port=str(mail.port))
         assert not run_here(Fails())
