@@ -127,4 +127,5 @@ class Browser:
 
     def screenshot(self, path: pathlib.Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))
+        clip = {"x": 0, "y": 0, "width": 1300, "height": 1150, "scale": 0.6}
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png", clip=clip)["data"]))

@@ -93,7 +93,7 @@ class SessionTask(luigi.Task):
         if not isinstance(exception, PipelineError):
             return super().on_failure(exception)
         lines = str(exception).splitlines()  # the window does not break lines
-        return "\n".join(textwrap.fill(line, 76, break_long_words=False, break_on_hyphens=False) for line in lines)
+        return "\n".join(textwrap.fill(line, 66, break_long_words=False, break_on_hyphens=False) for line in lines)
 
     def run(self) -> None:
         outcomes = self.process_ready()
