@@ -1,7 +1,7 @@
 """The central scheduler with our configuration: `python -m pipeline.luigid`, called by scripts/luigid.
 
 Luigi's own luigid never imports `pipeline`, listens on every address, and keeps its state only when it is stopped in
-order. This one listens on the loopback, saves its state each minute (a kill loses at most that), and keeps a history of
+order. This one listens on the loopback, saves its state every five seconds (a kill loses at most that), and keeps a history of
 runs and Prometheus metrics when the packages of the extra `luigid` are installed. All of it lies in `data_dir/luigid`.
 """
 
@@ -32,7 +32,7 @@ from pipeline.scheduler import DailyScheduler
 
 logger = logging.getLogger("pipeline")
 
-SAVE_EVERY = 60_000  # milliseconds
+SAVE_EVERY = 5_000  # milliseconds
 
 
 def main(arguments: Sequence[str]) -> None:

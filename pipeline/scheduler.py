@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from luigi.scheduler import PENDING, RUNNING, Scheduler, Task
 
@@ -12,11 +13,27 @@ logger = logging.getLogger("pipeline")
 
 
 class DailyScheduler(Scheduler):
-    """Hands a task whose run was killed to the next run that wants it.
+    """Hands a task whose run was killed to the next run that wants it, and combines only tasks of one run.
 
-    Luigi counts it as a failure of the task and, since one failure is enough to give a task up, refuses it for
+    Luigi counts a kill as a failure of the task and, since one failure is enough to give a task up, refuses it for
     `disable_persist` seconds: the command that was typed again after a kill would leave with its work undone.
+
+    Luigi also combines tasks that only another run has asked for, and then, since the run at work on them never asked,
+    takes that for dead: two runs would collect the same session at once, and one of them leave with its work undone.
     """
+
+    _asking: str | None = None
+
+    def get_work(self, *arguments: Any, worker: str | None = None, assistant: bool = False, **options: Any) -> Any:
+        """As Luigi's, for tasks that the worker itself has asked for."""
+        self._asking = None if assistant else worker
+        try:
+            return super().get_work(*arguments, worker=worker, assistant=assistant, **options)
+        finally:
+            self._asking = None
+
+    def _schedulable(self, task: Task) -> bool:
+        return super()._schedulable(task) and (self._asking is None or self._asking in task.workers)
 
     def _prune_tasks(self) -> None:
         living = {worker.id for worker in self._state.get_active_workers()}
