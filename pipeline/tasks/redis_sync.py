@@ -67,11 +67,13 @@ class RedisStage(MixinNaiveBulkComplete, SessionTask):
         return False
 
     def process_ready(self) -> dict[dt.date, Outcome]:
-        outcomes = self.process(self.sessions)
+        due = [session for session in self.sessions if not self.is_done(session)]
+        outcomes = self.process(due)
         with writing() as connection:
             for session in outcomes:
                 self.finish(connection, session)
-        return outcomes
+        overtaken: Outcome = {"overtaken": True}  # in a back-fill a later day has reached Redis meanwhile
+        return dict.fromkeys(self.sessions, overtaken) | outcomes
 
 
 class SyncRedis(RedisStage):
