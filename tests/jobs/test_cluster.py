@@ -81,7 +81,7 @@ def test_the_same_bytes_as_on_this_machine_from_both_workers(cluster, data_dir, 
     history.mkdir()
     log = f"spark.eventLog.enabled=true|spark.eventLog.dir={history.as_uri()}|spark.eventLog.compress=false"
     settings("spark", master=cluster.master, conf=f"{BOTH}|{log}")
-    Indicators().submit([str(tmp_path / "bars"), str(tmp_path / "there"), *arguments])
+    Indicators().submit([(tmp_path / "bars").as_uri(), (tmp_path / "there").as_uri(), *arguments])
 
     here = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
     there = {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()}
