@@ -1,0 +1,101 @@
+"""The reader example against a feed of the pipeline's own."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import signals
+from pipeline.redis_feed import read_feed
+from pipeline.redis_store import connect
+from pipeline.redis_sync import sync
+from tests.feed import DAY, NEXT, FeedData
+
+pytestmark = pytest.mark.redis
+
+EXAMPLE = pathlib.Path(__file__).resolve().parent.parent / "examples" / "live_reader.py"
+
+
+@pytest.fixture
+def reader():
+    spec = importlib.util.spec_from_file_location("live_reader", EXAMPLE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["live_reader"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["live_reader"]
+
+
+@pytest.fixture
+def data(redis, data_dir):
+    feed = FeedData()
+    feed.scans = {DAY: feed.symbols[:5]}
+    return feed
+
+
+def feed_redis(data, day):
+    data.publish(day)
+    with connect() as client:
+        state = sync(client, read_feed(day))
+        signals.prepare(client, state.session, signals.levels(day))
+
+
+def test_it_reads_what_was_fed(redis, data, reader):
+    feed_redis(data, DAY)
+    update, stocks = reader.read_watchlist(redis)
+    assert update["session"] == "2024-02-15"
+    assert [stock.symbol for stock in stocks] == data.symbols[:5]
+    for stock in stocks:
+        assert stock.bars == [{"date": date, **bar} for date, bar in data.hash_of(stock.symbol, DAY).items()]
+        assert stock.facts["scan_reason"] == "scan 2024-02-15"
+
+
+def test_a_symbol_that_leaves_while_it_reads_is_left_out(redis, data, reader):
+    feed_redis(data, DAY)
+    redis.delete("nasdaq:watchlist_data:S002")
+    assert len(reader.read_watchlist(redis)[1]) == 4
+
+
+def test_without_a_feed_it_says_what_to_run(redis, reader):
+    with pytest.raises(LookupError, match="RedisWatchlistSync"):
+        reader.read_watchlist(redis)
+
+
+def test_each_trigger_is_taken_once_by_the_group(redis, data, reader):
+    feed_redis(data, DAY)
+    taken = [trigger["symbol"] for trigger in reader.take_triggers(redis, "one")]
+    assert sorted(taken) == data.symbols[:5]
+    assert list(reader.take_triggers(redis, "two")) == []
+    data.scans[NEXT] = data.symbols[:2]
+    feed_redis(data, NEXT)
+    assert {trigger["session"] for trigger in reader.take_triggers(redis, "two")} == {"2024-02-16"}
+
+
+def test_a_trigger_whose_handling_failed_comes_again(redis, data, reader):
+    feed_redis(data, DAY)
+    with pytest.raises(ZeroDivisionError):
+        for _trigger in reader.take_triggers(redis, "one"):
+            1 / 0  # noqa: B018
+    assert len(list(reader.take_triggers(redis, "one"))) == 5
+
+
+@pytest.mark.parametrize(("price", "volume", "hit"), [(101.0, 600, True), (99.0, 600, False), (101.0, 400, False)])
+def test_the_rule(reader, price, volume, hit):
+    assert reader.is_hit({"bb_lower": 100.0, "close": 99.5, "volume_threshold": 500}, price, volume) is hit
+    assert reader.is_hit({"bb_lower": None, "close": 99.5, "volume_threshold": 500}, price, volume) is False
+
+
+def test_its_command_line(redis, redis_server, data):
+    feed_redis(data, DAY)
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE)], capture_output=True, text=True, check=True, env={**os.environ, "REDIS_URL": redis_server.url}
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("5 of 5 symbols up to 2024-02-15")
+    assert len([line for line in lines if line.startswith("trigger ")]) == 5
+    assert json.loads(redis.get("nasdaq:watchlist_last_update"))["synced"] == 5
