@@ -90,9 +90,13 @@ class CollectPrices(SessionTask):
 
     def _judge(self, connection: DuckDBPyConnection, session: dt.date) -> Outcome:
         counts = store_coverage(connection, session)
-        known = sum(counts.values()) - counts["unknown"]
+        # a symbol that the source has never known is not wanted of it; one that it knew yesterday is
+        lost = symbols_lost(connection, session)
+        known = sum(counts.values()) - counts["unknown"] + lost
         coverage = (counts["stored"] + counts["not_traded"]) / known if known else 0.0
         if coverage < quality().min_coverage:
+            if lost > counts["failed"]:
+                return SourceOutageError(_forgotten(session, lost, counts))
             return CoverageError(_too_few(connection, session, coverage, counts))
         if counts["stored"] < known * quality().min_traded:
             ask_again(connection, session, "the source lacked the session")
@@ -101,6 +105,21 @@ class CollectPrices(SessionTask):
         self.finish(connection, session)
         logger.info("%s: coverage %.2f %% (%s)", session, 100 * coverage, _counted(counts))
         return {"coverage": coverage, **counts}
+
+
+def symbols_lost(connection: DuckDBPyConnection, session: dt.date) -> int:
+    """The number of symbols that the source does not know on the session, and knew on the last complete one before."""
+    row = connection.execute(
+        """
+        SELECT count(*) FROM price_coverage c JOIN price_ranges r USING (symbol)
+        WHERE c.date = $session AND c.state = 'unknown' AND r.last_asked >= (
+            SELECT max(split_part(update_id, ':', 2)::DATE) FROM table_updates
+            WHERE update_id LIKE 'CollectPrices:%' AND split_part(update_id, ':', 2)::DATE < $session
+        )
+        """,
+        {"session": session},
+    ).fetchone()
+    return row[0] if row else 0
 
 
 def ask_again(connection: DuckDBPyConnection, session: dt.date, reason: str) -> None:
@@ -139,6 +158,13 @@ def _too_few(connection: DuckDBPyConnection, session: dt.date, coverage: float, 
         f"session {session}: {coverage:.1%} of the expected symbols were delivered, {quality().min_coverage:.1%} are needed "
         f"({_counted(counts)}). First failures: {names}. What was delivered is kept; "
         f"luigi --module pipeline DailyPipeline --date {session} asks for the rest"
+    )
+
+
+def _forgotten(session: dt.date, lost: int, counts: dict[str, int]) -> str:
+    return (
+        f"session {session}: the source says of {lost:,} symbols that there are none such, and knew them the session before "
+        f"({_counted(counts)}); it is not to be believed. Try again later: luigi --module pipeline DailyPipeline --date {session}"
     )
 
 

@@ -1,0 +1,66 @@
+"""When a session's prices are complete."""
+
+import datetime as dt
+from collections import Counter
+
+import pytest
+
+from pipeline.tasks.prices import CollectPrices
+from tests.fake_market import Fault
+from tests.runs import results, run_here
+
+BEFORE, DAY, AFTER = dt.date(2024, 2, 14), dt.date(2024, 2, 15), dt.date(2024, 2, 16)
+
+
+@pytest.fixture
+def forgetful(here, settings, monkeypatch):
+    """`forgetful(day, 20)` collects a day from a source that has forgotten the first 20 numbered symbols."""
+    settings("scheduler", retry_delay=0)
+    original, forgotten = here.knows, set()
+
+    def collect(day, count):
+        here.as_of = day
+        forgotten.clear()
+        forgotten.update(f"S{number:02d}" for number in range(1, count + 1))
+        return run_here(CollectPrices(date=day))
+
+    monkeypatch.setattr(here, "knows", lambda symbol: original(symbol) and symbol not in forgotten)
+    return collect
+
+
+def states(data_dir, day):
+    return Counter(state for _, date, state in results(data_dir)["price_coverage"] if date == day)
+
+
+def test_symbols_that_the_source_has_never_known_are_not_missed(forgetful, data_dir):
+    assert forgetful(BEFORE, 5)
+    assert forgetful(DAY, 5)
+    assert states(data_dir, DAY)["unknown"] == 6
+
+
+def test_symbols_that_the_source_knew_the_session_before_are_missed(forgetful, data_dir):
+    """A source that answers "no such symbol" for a third of the market is out of order, not to be believed."""
+    assert forgetful(BEFORE, 0)
+    assert not forgetful(DAY, 20)
+    assert not forgetful(AFTER, 20)  # nor the day after
+    assert forgetful(AFTER, 0)
+    assert states(data_dir, AFTER)["unknown"] == 1
+
+
+def test_a_company_that_the_source_drops_for_good_is_missed_once(forgetful, data_dir):
+    assert forgetful(BEFORE, 0)
+    for day in (DAY, AFTER):
+        assert forgetful(day, 2)
+        assert states(data_dir, day)["unknown"] == 3
+
+
+def test_the_limit_is_that_of_the_configuration(here, data_dir, settings):
+    here.as_of = DAY
+    for symbol in ("S01", "S02", "S03"):
+        here.faults[symbol] = Fault("500")
+    settings("scheduler", retry_delay=0)
+    settings("quality", min_coverage=0.95)
+    assert not run_here(CollectPrices(date=DAY))
+    settings("quality", min_coverage=0.9)
+    assert run_here(CollectPrices(date=DAY))
+    assert states(data_dir, DAY)["failed"] == 3
