@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -24,6 +26,14 @@ SETTINGS = (
 )  # fmt: skip
 
 
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    try:
+        yield
+    except PipelineError as error:
+        raise click.ClickException(str(error)) from error
+
+
 class Commands(click.Group):
     """Imports a command when it is called. Errors of ours are a message and exit code 1, not a traceback."""
 
@@ -38,11 +48,13 @@ class Commands(click.Group):
         command.params.extend(option for option in SETTINGS if not taken.intersection(option.opts))
         return command
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with plain_errors():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, context: click.Context) -> Any:
-        try:
+        with plain_errors():
             return super().invoke(context)
-        except PipelineError as error:
-            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=Commands, params=list(SETTINGS), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

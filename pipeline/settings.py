@@ -56,8 +56,23 @@ def apply(section: str, name: str, value: str) -> None:
     """Give a setting a value for the life of this process. Raises UnknownSettingError for one that we do not have."""
     if (section, name) not in set(all_settings()):
         raise UnknownSettingError(_unknown(section, name))
+    if (section, name) in secrets():
+        raise UnknownSettingError(
+            f"[{section}] {name} is a secret, which a command line would show to everybody on this machine; take it from the "
+            f"environment: {name} = ${{NAME}} in the configuration file"
+        )
     luigi.configuration.get_config().set(section, name, value.replace("%", "%%"))
     _given[section, name] = value
+
+
+def secrets() -> set[tuple[str, str]]:
+    """The settings of ours that are never shown."""
+    return {
+        (section.__name__, name)
+        for section in SECTIONS
+        for name, parameter in section.get_params()
+        if parameter.visibility is not ParameterVisibility.PUBLIC
+    }
 
 
 def _unknown(section: str, name: str) -> str:
@@ -86,7 +101,7 @@ def _ours() -> Iterator[Setting]:
         values = section()
         for name, parameter in section.get_params():
             text = str(getattr(values, name))
-            is_secret = parameter.visibility is not ParameterVisibility.PUBLIC
+            is_secret = (section.__name__, name) in secrets()
             yield Setting(section.__name__, name, _shown(text, is_secret), origin(section.__name__, name), parameter.description or "")
 
 

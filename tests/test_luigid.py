@@ -165,5 +165,6 @@ def test_the_tasks_of_a_killed_worker_are_free_for_the_next_one(luigid: Luigid, 
     process.wait()
     market.latency = 0.0
     code, said = run(luigid, market, DAYS[0])
-    assert code == 0, said
+    assert code in (0, 10), said  # 10: for a while the task was in the hands of the dead one
     assert finished(luigid.folder / "data") == {DAYS[0]}
+    assert run(luigid, market, DAYS[0])[0] == 0

@@ -38,7 +38,8 @@ def command(date: dt.datetime, symbol: str, as_json: bool) -> None:
     raw = raw_file(found.session, found.symbol, found.bar["fetched_at"]) if found.bar else None
     if as_json:
         facts = dataclasses.asdict(found) | {"raw_file": raw}
-        facts["verdicts"] = [{"scan": v.scan.name, "fired": v.fired, **facts_of} for v, facts_of in zip(found.verdicts, facts["verdicts"], strict=True)]
+        for verdict, shown in zip(found.verdicts, facts["verdicts"], strict=True):
+            shown |= {"scan": verdict.scan.name, "priority": verdict.scan.priority, "fired": verdict.fired}
         click.echo(json.dumps(facts, indent=1, default=str))
         return
     screen = console()
