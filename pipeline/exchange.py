@@ -24,7 +24,7 @@ def exchanged(folder: pathlib.Path) -> Iterator[str]:
         yield str(folder)
         return
     root = exchange.rstrip("/") if "://" in exchange else absolute(exchange)
-    place = f"{root}/{folder.parent.name}-{folder.name}"
+    place = f"{root}/indicators-{folder.name}"
     with _explained(place):
         filesystem, path = FileSystem.from_uri(place)
         filesystem.create_dir(f"{path}/input", recursive=True)

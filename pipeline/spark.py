@@ -29,6 +29,7 @@ from pipeline.config import spark_runtime, storage
 from pipeline.errors import SparkJobError
 from pipeline.java import java_runtime
 from pipeline.processes import end_group, new_session
+from pipeline.scratch import scratch_folder
 from pipeline.spark_output import JobOutput
 
 logger = logging.getLogger("pipeline")
@@ -102,7 +103,7 @@ class SparkJob(SparkSubmitTask):
         """Run the job with these arguments, to its end. Raises SparkJobError, and JavaNotFoundError before the start."""
         java = java_runtime()
         self._options = tuple(map(str, app_options))
-        with spark_home.scratch_folder() as self._scratch:
+        with scratch_folder("spark") as self._scratch:
             self._home, is_new = spark_home.local_home() if self._is_local else (spark_home.installed(), True)
             archive = spark_home.ClassArchive(java, self._home, self._scratch, record=not is_new)
             self._java_options = (*spark_home.logging_option(), *archive.options())

@@ -1,4 +1,4 @@
-"""The Spark that jobs are submitted to on this machine: its SPARK_HOME, its scratch folder, and how its JVM starts.
+"""The Spark that jobs are submitted to on this machine: its SPARK_HOME, and how its JVM starts.
 
 Each of these was measured, from start to end of a job over 2,270 symbols on two busy cores: 9.7 s with Spark as pip
 installs it, 8.7 with a SPARK_HOME that lets Python import the installed pyspark, 6.7 with messages at WARN, 6.1 with the
@@ -7,21 +7,16 @@ quick compiler and the serial collector, 3.8 with classes from an archive. Spark
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
 import os
 import pathlib
-import shutil
-import socket
-from collections.abc import Iterator
 
 from pipeline.config import ROOT, storage
 from pipeline.errors import SparkJobError
 from pipeline.files import atomic_folder
 from pipeline.java import Runtime
-from pipeline.processes import is_alive
 
 #: For a JVM that lives for seconds: the quick compiler alone, the collector without threads, no file in /tmp/hsperfdata.
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
@@ -54,30 +49,6 @@ def local_home() -> tuple[pathlib.Path, bool]:
             if (original / name).is_dir():
                 (folder / name).symlink_to(original / name)
     return home, True
-
-
-# --- the scratch folder of a job ---------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[pathlib.Path]:
-    """A folder in `work/spark/` for everything that a job leaves behind, removed at the end.
-
-    Those of processes of this host that were killed are removed at the beginning.
-    """
-    parent = storage().root / "work" / "spark"
-    parent.mkdir(parents=True, exist_ok=True)
-    host = socket.gethostname()
-    for left in parent.glob(f"{host}@*"):
-        pid = left.name.rpartition("@")[2]
-        if pid.isdecimal() and not is_alive(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = parent / f"{host}@{os.getpid()}"
-    folder.mkdir(exist_ok=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 # --- the options of the JVM --------------------------------------------------------------------------------------

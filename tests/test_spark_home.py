@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import socket
-import subprocess
-import sys
 
 import luigi.configuration
 import pytest
@@ -35,27 +31,6 @@ def test_local_home_has_spark_but_not_its_python(data):
     assert not (home / "python").exists()
     assert spark_home.local_home() == (home, False)
     assert [path.name for path in home.parent.iterdir()] == [home.name]
-
-
-def test_scratch_folder_goes_with_its_files(data):
-    with spark_home.scratch_folder() as folder:
-        (folder / "blockmgr-1").mkdir()
-        (folder / "blockmgr-1" / "block").touch()
-    assert not list((data / "work" / "spark").iterdir())
-
-
-def test_scratch_folders_of_killed_processes_go_those_of_others_stay(data):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    parent = data / "work" / "spark"
-    names = {
-        name: parent / name for name in (f"{socket.gethostname()}@{dead.pid}", f"{socket.gethostname()}@1", "other@1")
-    }
-    for folder in names.values():
-        folder.mkdir(parents=True)
-    with spark_home.scratch_folder() as mine:
-        assert mine.name == f"{socket.gethostname()}@{os.getpid()}"
-    assert sorted(path.name for path in parent.iterdir()) == sorted([f"{socket.gethostname()}@1", "other@1"])
 
 
 @pytest.mark.parametrize(

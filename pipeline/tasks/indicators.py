@@ -5,16 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import pathlib
-import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline import calendar
-from pipeline.config import indicators, storage
+from pipeline.config import indicators
 from pipeline.database import writing
-from pipeline.definitions import Definition, job_argument
+from pipeline.definitions import job_argument
 from pipeline.exchange import exchanged
 from pipeline.indicator_columns import add_columns, export_history, load_history
+from pipeline.scratch import scratch_folder
 from pipeline.spark import SparkJob
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.prices import CollectPrices
@@ -45,31 +45,30 @@ class ComputeIndicators(SessionTask, SparkJob):
     app = str(pathlib.Path(__file__).resolve().parent.parent / "jobs" / "compute_indicators.py")
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
-        folder = storage().root / "work" / "indicators" / str(sessions[-1])
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "input").mkdir(parents=True)
-        with writing() as connection:
-            unfilled = add_columns(connection)
-        if unfilled:
-            self._back_fill(unfilled, folder / "history")
-        with writing() as connection:
-            export_bars(connection, sessions, folder / "input")
-        self._compute(folder, job_argument())
-        with writing() as connection:
-            counts = load_indicators(connection, sessions, folder / "output")
-            for session in sessions:
-                self.finish(connection, session)
-        shutil.rmtree(folder)
+        with scratch_folder("indicators") as scratch:
+            self._back_fill_new_columns(scratch / "history")
+            folder = scratch / str(sessions[-1])
+            (folder / "input").mkdir(parents=True)
+            with writing() as connection:
+                export_bars(connection, sessions, folder / "input")
+            self._compute(folder, job_argument())
+            with writing() as connection:
+                counts = load_indicators(connection, sessions, folder / "output")
+                for session in sessions:
+                    self.finish(connection, session)
         return {session: {"rows": counts.get(session, 0)} for session in sessions}
 
-    def _back_fill(self, definitions: Sequence[Definition], folder: pathlib.Path) -> None:
+    def _back_fill_new_columns(self, folder: pathlib.Path) -> None:
         """Compute indicators that are new in the configuration for the sessions that were done without them."""
+        with writing() as connection:
+            definitions = add_columns(connection)
+        if not definitions:
+            return
         logger.info("filling %s for the sessions before", "; ".join(map(str, definitions)))
         (folder / "input").mkdir(parents=True)
         with writing() as connection:
             export_history(connection, folder / "input")
-        arguments = ",".join(definition.argument for definition in definitions)
-        self._compute(folder, arguments)
+        self._compute(folder, ",".join(definition.argument for definition in definitions))
         with writing() as connection:
             load_history(connection, definitions, folder / "output")
 
