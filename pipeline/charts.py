@@ -97,6 +97,9 @@ class CandleChart:
         for spine in panel.spines.values():
             spine.set_visible(False)
         panel.patch.set_visible(False)
+        panel.set_title("", y=1)  # a place for each text that is not there: looking for one takes a sixth of the time
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_label_coords(0, 0)
         panel.tick_params(length=0, labelsize=11, labelcolor=COLOURS["text"])
         panel.yaxis.tick_right()
         panel.yaxis.set_major_locator(MaxNLocator(4 if height > 0.2 else 2))
@@ -185,7 +188,7 @@ _UNNEEDED = re.compile(
 )
 _EMPTY = re.compile(r"<g/>|\s*\n\s*|(?<=>)\s+(?=<)")
 _STEP = re.compile(r" ?([ML]) (?=[\d.-])")
-_LONG_NUMBER = re.compile(r"\d+\.\d{2,}")
+_HUNDREDTHS = re.compile(r"(?<=\d\.\d)\d+(?=[ \"]|[LM][\d-])")  # of coordinates, and not of a label such as 0.25 or 1.25M
 _COLOUR = re.compile("|".join(COLOURS.values()))
 _VARIABLES = {colour: f"var(--{name})" for name, colour in COLOURS.items()}
 
@@ -194,6 +197,6 @@ def as_element(svg: str, text: str) -> Markup:
     """matplotlib's file as an element of a page: no ids, no size, exact to a tenth, in the page's colours."""
     body = _UNNEEDED.sub("", svg[svg.index("<svg") :])
     body = _STEP.sub(r"\1", _EMPTY.sub("", body))
-    body = _LONG_NUMBER.sub(lambda number: f"{float(number[0]):.1f}", body)
+    body = _HUNDREDTHS.sub("", body)
     body = _COLOUR.sub(lambda colour: _VARIABLES[colour[0]], body)
     return Markup(body.replace("<svg", f'<svg role="img" aria-label="{escape(text)}" ', 1).strip())
