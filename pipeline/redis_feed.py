@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import datetime as dt
+import hashlib
 from typing import TYPE_CHECKING
 
 from pipeline import calendar
@@ -22,22 +23,18 @@ if TYPE_CHECKING:
 #: Characters of a date, with which each line of bars begins.
 DATE_WIDTH = 10
 
-#: Digests are sums of 64 bits, one for each line.
-MASK = 2**64 - 1
-
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """What one symbol's hash should hold.
 
     `facts` are those of its newest scan, as a JSON object; `lines` its bars, oldest first, each a date and the bar as
-    JSON; `marks` a hash of each line. The last `count` lines are fed, those before let an earlier feed be recognized.
+    JSON. The last `count` of them are fed, those before let an earlier feed be recognized.
     """
 
     symbol: str
     facts: str
     lines: list[str]
-    marks: list[int]
     count: int
 
     @property
@@ -45,17 +42,18 @@ class Entry:
         """The lines that are fed, by their numbers."""
         return range(max(0, len(self.lines) - self.count), len(self.lines))
 
-    def fed_on(self, session: str) -> range:
-        """The lines that were fed when `session` was the newest one, if none of them has changed since."""
-        end = bisect.bisect_right(self.lines, session + "~")  # a bar begins with a brace, which sorts before a tilde
+    def fed_on(self, day: str) -> range:
+        """The lines that were fed as of `day`, if none of them has changed since."""
+        end = bisect.bisect_right(self.lines, day + "~")  # a bar begins with a brace, which sorts before a tilde
         return range(max(0, end - self.count), end)
 
     def state(self, lines: range) -> str:
         """First and last date, number and digest of lines: two hashes with the same state hold the same bars."""
         if not lines:
             return "empty"
-        digest = sum(self.marks[lines.start : lines.stop]) & MASK
-        return f"{self.date(lines.start)} {self.date(lines.stop - 1)} {len(lines)} {digest:016x}"
+        text = "\n".join(self.lines[lines.start : lines.stop])
+        digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:16]
+        return f"{self.date(lines.start)} {self.date(lines.stop - 1)} {len(lines)} {digest}"
 
     def date(self, number: int) -> str:
         return self.lines[number][:DATE_WIDTH]
@@ -98,8 +96,10 @@ def read_feed(day: dt.date) -> Feed:
         session = newest_scan(connection, day)
         values = [day, day, settings.watch_days, day, settings.bars + settings.watch_days]
         rows = connection.execute(_FEED, values).fetchall()
-    found = (Entry(symbol, facts, lines.split("\n"), marks, settings.bars) for symbol, facts, lines, marks in rows if lines)
-    return Feed(day, session, {entry.symbol: entry for entry in found}, len(rows))
+    entries = {
+        symbol: Entry(symbol, facts, sorted(lines.split("\n")), settings.bars) for symbol, facts, lines in rows if lines
+    }
+    return Feed(day, session, entries, len(rows))
 
 
 def newest_scan(connection: DuckDBPyConnection, day: dt.date) -> dt.date:
@@ -139,16 +139,15 @@ _FEED = """
         FROM stock_data SEMI JOIN listed USING (symbol) WHERE date <= ?
         QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY date DESC) <= ?
     ), bars AS (
-        SELECT symbol, date, date || json_object(
+        SELECT symbol, date || json_object(
             'open', open, 'high', high, 'low', low, 'close', close, 'volume', volume
         )::VARCHAR AS line FROM recent
     ), fed AS (
-        SELECT symbol, string_agg(line, chr(10) ORDER BY date) AS lines, list(md5_number_lower(line) ORDER BY date) AS marks
-        FROM bars GROUP BY symbol
+        SELECT symbol, string_agg(line, chr(10)) AS lines FROM bars GROUP BY symbol
     )
     SELECT symbol, json_object(
         'name', name, 'sector', sector, 'market_cap', market_cap, 'market_cap_tier', market_cap_tier,
         'scan_date', scan_date, 'scan_reason', scan_reason, 'priority', priority
-    )::VARCHAR, lines, marks
+    )::VARCHAR, lines
     FROM listed LEFT JOIN fed USING (symbol) ORDER BY symbol
 """

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 FAMILY = "watchlist_data"
 META, STATE = "meta", "state"
 
+#: Symbols in one call of the script, which keeps the server for some milliseconds.
+SCRIPT_CHUNK = 250
+
 # For each key a row: the state from which the values lead to the new one, the new state, and the values of the fields.
-# 0: another state, nothing done; 1: brought up to date; 2: was up to date.
+# A digit for each key. 0: another state, nothing done; 1: brought up to date; 2: the bars were, and the rest is now.
 _AMEND = """
     local plan, outcomes = cjson.decode(ARGV[1]), {}
     for i, key in ipairs(KEYS) do
@@ -29,17 +32,17 @@ _AMEND = """
         for j, field in ipairs(plan.fields) do
             write[2 * j - 1], write[2 * j] = field, row[j + 2]
         end
-        local found = redis.pcall('HMGET', key, 'state', 'meta')
-        if found.err or (found[1] ~= row[1] and found[1] ~= row[2]) then
+        local found = redis.pcall('HGET', key, 'state')
+        if found ~= row[1] and found ~= row[2] then
             outcomes[i] = 0
         else
-            outcomes[i] = (found[1] == row[2] and found[2] == row[#row]) and 2 or 1
+            outcomes[i] = found == row[2] and 2 or 1
             redis.call('HSET', key, 'state', row[2], unpack(write))
             if #plan.dropped > 0 then redis.call('HDEL', key, unpack(plan.dropped)) end
             redis.call('EXPIRE', key, plan.ttl)
         end
     end
-    return outcomes
+    return table.concat(outcomes)
 """
 Dates = tuple[str, ...]
 
@@ -83,8 +86,8 @@ class Hashes:
                 pipe.expire(name, self._ttl)
             pipe.execute()
 
-    def amend(self, entries: Iterable[Entry], session: str) -> dict[str, int]:
-        """Give hashes that were fed up to `session` their newer bars; by symbol Dates = tuple[str, ...]
+    def amend(self, entries: Iterable[Entry], day: str) -> dict[str, int]:
+        """Give hashes that were fed as of `day` their newer bars; by symbol Dates = tuple[str, ...]
 
 REFUSED, AMENDED or UNCHANGED.
 
@@ -93,14 +96,14 @@ REFUSED, AMENDED or UNCHANGED.
         """
         alike: dict[tuple[Dates, Dates], list[tuple[Entry, range]]] = {}
         for entry in entries:
-            before = entry.fed_on(session)
+            before = entry.fed_on(day)
             added = entry.dates(range(before.stop, len(entry.lines)))
             dropped = entry.dates(range(before.start, entry.fed.start))
             alike.setdefault((added, dropped), []).append((entry, before))
         outcomes: dict[str, int] = {}
         for (added, dropped), group in alike.items():
             plan = {"fields": [*added, META], "dropped": dropped, "ttl": self._ttl}
-            for part in chunks(group):
+            for part in chunks(group, SCRIPT_CHUNK):
                 outcomes.update(self._amend(part, plan))
         return outcomes
 
@@ -111,7 +114,7 @@ REFUSED, AMENDED or UNCHANGED.
         ]
         names = [self.name(entry.symbol) for entry, _ in group]
         outcomes = self._script(keys=names, args=[json.dumps({**plan, "rows": rows})])
-        return zip((entry.symbol for entry, _ in group), outcomes, strict=True)
+        return zip((entry.symbol for entry, _ in group), map(int, outcomes), strict=True)
 
 
 def fields_of(entry: Entry) -> dict[Any, str]:

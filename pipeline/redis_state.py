@@ -75,13 +75,14 @@ def look(stage: str) -> tuple[State | None, bool]:
 
 def publish(client: Redis, state: State, gone: Iterable[str]) -> None:
     """Name the update, the last thing that is written, and remove the keys `gone`, all at one moment."""
+    stages, lifetime = key(STAGES), seconds(settings().ttl_days)
     pipe = client.pipeline(transaction=True)
     for name in gone:
         pipe.unlink(name)
-    pipe.delete(key(STAGES))
-    pipe.hset(key(STAGES), "SyncRedis", state.sync_id)
-    pipe.expire(key(STAGES), seconds(settings().ttl_days))
-    pipe.set(key(LAST_UPDATE), state.as_json(), ex=seconds(settings().ttl_days))
+    pipe.delete(stages)
+    pipe.hset(stages, "SyncRedis", state.sync_id)
+    pipe.expire(stages, lifetime)
+    pipe.set(key(LAST_UPDATE), state.as_json(), ex=lifetime)
     pipe.execute()
 
 

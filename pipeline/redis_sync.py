@@ -34,11 +34,7 @@ def sync(client: Redis, feed: Feed, force_full: bool = False) -> State:
 
     May be killed at any moment: every hash is old or new, and the next call finishes.
     """
-    if settings().ttl_days <= settings().watch_days:
-        raise ConfigurationError(
-            f"[redis] ttl_days = {settings().ttl_days} would let symbols disappear that are on the watchlist for "
-            f"[redis] watch_days = {settings().watch_days}; it has to be more"
-        )
+    check_lifetime()
     last = redis_state.read(client)
     mode = choose_mode(last, feed.day, force_full)
     hashes = Hashes(client)
@@ -46,7 +42,7 @@ def sync(client: Redis, feed: Feed, force_full: bool = False) -> State:
     outcomes: dict[str, int] = {}
     if last is not None and mode != FULL:
         known = [entry for symbol, entry in feed.entries.items() if symbol in present]
-        outcomes = hashes.amend(known, str(last.session))
+        outcomes = hashes.amend(known, str(last.day))
     whole = [entry for symbol, entry in feed.entries.items() if not outcomes.get(symbol)]
     hashes.write(whole)
     gone = present - feed.entries.keys()
@@ -60,3 +56,13 @@ def sync(client: Redis, feed: Feed, force_full: bool = False) -> State:
     redis_state.publish(client, state, map(hashes.name, gone))
     return state
 
+
+def check_lifetime() -> None:
+    """Raises ConfigurationError when symbols would disappear that are still on the watchlist."""
+    section = settings()
+    kept, watched = section.ttl_days, section.watch_days
+    if kept <= watched:
+        raise ConfigurationError(
+            f"[redis] ttl_days = {kept} would let symbols disappear that are on the watchlist for "
+            f"[redis] watch_days = {watched}; it has to be more"
+        )

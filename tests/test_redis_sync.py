@@ -82,7 +82,9 @@ def written(redis, action):
     return {name.removeprefix("cmdstat_"): facts["calls"] for name, facts in redis.info("commandstats").items()}
 
 
-def test_an_ordinary_day_sends_the_new_bar_alone(redis, data):
+@pytest.mark.parametrize("scanned", [DAY, DAY - dt.timedelta(days=3)])
+def test_an_ordinary_day_sends_the_new_bar_alone(redis, data, scanned):
+    data.scans = {scanned: data.symbols[:8]}
     publish_and_sync(data, DAY)
     data.publish(NEXT)
     before = redis.info("stats")["total_net_input_bytes"]

@@ -1,0 +1,149 @@
+"""The Redis feed against a bare pipelined redis-py program that writes the same payload, and an ordinary day against both.
+
+    python benchmarks/redis_sync.py [--symbols 1000] [--sessions 400] [--rounds 15]
+
+A real server on loopback, the same for all; the programs take turns, so that a busy machine is busy for all, and what
+counts are the ratios of their medians. The bare program has its payload in hand, and does no more than send it. An
+ordinary day gives each symbol one new bar, two of a hundred symbols leave and two come. "read" is the one query over
+the replica that every sync begins with; the ratios are given without and with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import duckdb
+import luigi.configuration
+import redis
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from pipeline.database import CONFIG, migrate
+from pipeline.redis_feed import Feed, read_feed
+from pipeline.redis_hashes import fields_of
+from pipeline.redis_store import connect
+from pipeline.redis_sync import sync
+from pipeline.replica import replica_path
+from tests.servers import RedisServer
+
+FIRST = dt.date(2022, 6, 1)
+DAY, NEXT = dt.date(2024, 2, 15), dt.date(2024, 2, 16)
+
+
+def make_replica(symbols: int, sessions: int) -> None:
+    """`symbols` on the list of two days, others that are stored as well, and bars of `sessions` weekdays for all."""
+    replica_path().parent.mkdir(parents=True)
+    with duckdb.connect(str(replica_path()), config=CONFIG) as connection:
+        migrate(connection)
+        connection.execute(
+            """
+            INSERT INTO stock_data BY NAME
+            SELECT format('S{:05d}', s) AS symbol, day::DATE AS date, close * 0.99 AS open, close * 1.02 AS high,
+                   close * 0.97 AS low, close, (1e5 + hash(s, day) % 1000000)::BIGINT AS volume, now() AS fetched_at
+            FROM range($symbols * 2) t(s), (
+                SELECT day FROM range(DATE '2020-01-01', DATE '2024-02-17', INTERVAL 1 DAY) d(day)
+                WHERE isodow(day) < 6 ORDER BY day DESC LIMIT $sessions
+            ), LATERAL (SELECT 10 + hash(s, day, 1) % 1000003 / 2503.7 AS close)
+            ORDER BY symbol, date
+            """,
+            {"symbols": symbols, "sessions": sessions},
+        )
+        moved = symbols // 50
+        for day, first in ((DAY - dt.timedelta(days=6), 0), (NEXT, moved)):
+            connection.execute(
+                """
+                INSERT INTO daily_watchlist BY NAME
+                SELECT $day AS scan_date, format('S{:05d}', s) AS symbol, format('Company {} Inc. Common Stock', s) AS name,
+                       'Technology' AS sector, 2.5e9 + s AS market_cap, 'rsi_oversold' AS scan_reason, 1 AS priority,
+                       10.0 AS close_price, 1 AS volume, 3 AS market_cap_tier
+                FROM range($first, $first + $symbols) t(s)
+                """,
+                {"day": day, "first": first, "symbols": symbols},
+            )
+            connection.execute("INSERT INTO table_updates VALUES (?, 'daily_watchlist', now())", [f"ScanWatchlist:{day}"])
+
+
+def bare(server: RedisServer, payload: dict[str, dict[str, str]]) -> None:
+    with server.client() as client:
+        pipe = client.pipeline(transaction=False)
+        for name, fields in payload.items():
+            pipe.hset(name, mapping=fields)
+            pipe.expire(name, 86_400)
+        pipe.execute()
+
+
+def feed_redis(feed: Feed, force_full: bool = False) -> None:
+    with connect() as client:
+        sync(client, feed, force_full)
+
+
+def measure(server: RedisServer, action: Callable[[], object]) -> tuple[float, int]:
+    """Seconds, and the bytes that the server received."""
+    with server.client() as client:
+        before = received(client)
+        started = time.perf_counter()
+        action()
+        return time.perf_counter() - started, received(client) - before
+
+
+def received(client: redis.Redis) -> int:
+    return int(client.info("stats")["total_net_input_bytes"])  # type: ignore[index]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--symbols", type=int, default=1000)
+    parser.add_argument("--sessions", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        server = RedisServer(pathlib.Path(folder) / "server")
+        config = luigi.configuration.get_config()
+        config.set("storage", "data_dir", folder)
+        config.set("redis", "url", server.url)
+        make_replica(options.symbols, options.sessions)
+        measured = rounds(server, options.rounds)
+        server.kill()
+    medians = {name: (statistics.median(s for s, _ in values), statistics.median(b for _, b in values)) for name, values in measured.items()}
+    report(medians)
+
+
+def rounds(server: RedisServer, count: int) -> dict[str, list[tuple[float, int]]]:
+    """Seconds and bytes of each program, by its name, one pair a round; the first round is not counted."""
+    first, second = read_feed(DAY), read_feed(NEXT)
+    payload = {f"bare:{symbol}": fields_of(entry) for symbol, entry in second.entries.items()}
+    programs: dict[str, Callable[[], object]] = {
+        "bare": lambda: bare(server, payload),
+        "read": lambda: read_feed(NEXT),
+        "full": lambda: feed_redis(second, force_full=True),
+        "ordinary day": lambda: feed_redis(second),
+        "again": lambda: feed_redis(second),
+    }
+    measured: dict[str, list[tuple[float, int]]] = {name: [] for name in programs}
+    for number in range(count + 1):
+        for name, program in programs.items():
+            if name == "ordinary day":
+                feed_redis(first, force_full=True)
+            pair = measure(server, program)
+            if number:
+                measured[name].append(pair)
+    return measured
+
+
+def report(medians: dict[str, tuple[float, float]]) -> None:
+    for name, (seconds, size) in medians.items():
+        print(f"{name:14}{seconds * 1000:8.1f} ms  {size / 1000:8.0f} kB")
+    (bare_time, _), (read, _), (full, all_bytes), (day, bytes_of_day) = (medians[name] for name in ("bare", "read", "full", "ordinary day"))
+    print(f"full / bare           {full / bare_time:6.2f}   with the reading {(read + full) / bare_time:6.2f}")
+    print(f"ordinary day / full   {day / full:6.2f}   with the reading {(read + day) / (read + full):6.2f}   in bytes {bytes_of_day / all_bytes:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
