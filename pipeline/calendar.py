@@ -26,7 +26,7 @@ logger = logging.getLogger("pipeline")
 
 def now() -> dt.datetime:
     """The present moment in UTC; the only clock of the project, so that tests replace this alone."""
-    return dt.datetime.now(dt.timezone.utc)
+    return dt.datetime.now(dt.UTC)
 
 
 @functools.cache
