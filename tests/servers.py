@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pathlib
+import re
 import select
 import shutil
 import socket
@@ -33,6 +35,13 @@ def binary() -> str:
     return shutil.which("redis-server") or shutil.which("valkey-server") or ""
 
 
+@functools.cache
+def is_before_seven(command: str) -> bool:
+    said = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
+    version = re.search(r"v=(\d+)", said)
+    return version is not None and int(version.group(1)) < 7
+
+
 class RedisServer:
     """A server process with a folder of its own; `options` are those of its configuration file."""
 
@@ -40,6 +49,8 @@ class RedisServer:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.options = {"save": '""', "appendonly": "no"} | {name.replace("_", "-"): value for name, value in options.items()}
+        if is_before_seven(binary()):  # what these allow is allowed there
+            self.options = {name: value for name, value in self.options.items() if not name.startswith("enable-")}
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self.process: subprocess.Popen[bytes] | None = None

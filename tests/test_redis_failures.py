@@ -5,6 +5,8 @@ The daily pipeline is never touched: what a run leaves behind in the database is
 
 import json
 import os
+import pathlib
+import re
 import signal
 import threading
 import time
@@ -28,12 +30,13 @@ from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.redis_sync import RedisWatchlistSync
 from tests.feed import DAY, NEXT, FeedData
 from tests.runs import run_here
-from tests.servers import RedisServer
+from tests.servers import RedisServer, binary, is_before_seven
 from tests.test_redis_sync import assert_holds
 
 pytestmark = pytest.mark.redis
 
 SYMBOLS = 12
+REDIS_PAGE = pathlib.Path(__file__).resolve().parent.parent / "docs" / "redis.md"
 
 
 @pytest.fixture
@@ -116,7 +119,7 @@ def test_full(server, data, errors, fed_before):
         data.finish(NEXT)
         day, count = NEXT, 12
     with server.client() as client:
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", "100kb")
         fails_with(errors, RedisFullError, "raise its maxmemory", day)
         if fed_before:
             assert_holds(client, data, DAY, data.symbols[:8])  # what there was is there, and says what it is
@@ -128,13 +131,14 @@ def test_full_and_evicting(server, data, errors):
     """A server that throws keys away instead of refusing new ones: the health check finds out."""
     with server.client() as client:
         client.config_set("maxmemory-policy", "allkeys-random")
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", "100kb")
         assert not run_here(RedisWatchlistSync(date=DAY))
         assert all(isinstance(error, RedisFeedError) for _, error in errors)
         client.config_set("maxmemory", "0")
     repairs(server, data)
 
 
+@pytest.mark.skipif(is_before_seven(binary()), reason="it answers nothing while it loads a small file slowly")
 def test_loading(server, data, errors):
     with server.client() as client:
         client.execute_command("DEBUG", "POPULATE", "3000", "foreign", "500")
@@ -221,6 +225,18 @@ def test_a_user_without_the_rights(server, data, errors, settings):
         client.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@read", "+@connection")
     settings("redis", url=server.url.replace("//", "//reader:secret@"))
     fails_with(errors, RedisRefusedError, "user's rights")
+
+
+def test_the_rights_that_the_documentation_names_are_enough(server, data, settings):
+    rights = re.search(r"needs, for keys of the prefix, `(.+?)`", REDIS_PAGE.read_text())
+    assert rights
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "feeder", "on", ">secret", "~nasdaq:*", "-@all", *rights.group(1).split())
+    settings("redis", url=server.url.replace("//", "//feeder:secret@"))
+    repairs(server, data)
+    metrics.mirror()
+    with server.client() as client:
+        assert client.exists("nasdaq:signal_triggers") == 1
 
 
 def test_the_disk_of_the_server_is_broken(server, data, errors):

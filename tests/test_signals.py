@@ -2,11 +2,14 @@
 
 import datetime as dt
 import json
+import pathlib
 
 import pytest
 
 from pipeline import signals
+from pipeline.redis_feed import read_feed
 from pipeline.redis_store import connect
+from pipeline.redis_sync import sync
 from tests.feed import DAY, NEXT, SESSIONS, FeedData
 
 pytestmark = pytest.mark.redis
@@ -120,3 +123,18 @@ def test_clean_up_deletes_old_triggers_and_temporary_keys_of_ours_alone(redis, d
 def test_an_early_close_has_its_own_moment():
     assert signals.moment(dt.date(2023, 11, 24)) == dt.datetime(2023, 11, 24, 18, 0, tzinfo=dt.UTC)  # 13:00, day after Thanksgiving
     assert signals.moment(dt.date(2023, 7, 5)) == dt.datetime(2023, 7, 5, 20, 0, tzinfo=dt.UTC)
+
+
+def test_every_key_and_field_is_documented(redis, data):
+    page = (pathlib.Path(__file__).resolve().parent.parent / "docs" / "redis.md").read_text()
+    with connect() as client:
+        sync(client, read_feed(DAY))
+    prepared()
+    update = json.loads(redis.get("nasdaq:watchlist_last_update"))
+    meta = json.loads(redis.hget("nasdaq:watchlist_data:S001", "meta"))
+    (trigger, *_) = triggers(redis).values()
+    ready = json.loads(redis.get(READY))
+    assert not [field for field in (*update, *meta, *ready) if f'"{field}"' not in page]
+    assert not [field for field in trigger if f"`{field}`" not in page]
+    families = {name.split(":")[1] for name in redis.scan_iter()}
+    assert not [family for family in families if f"`{family}" not in page]
