@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline import calendar, central, journal
+from pipeline import calendar, central, journal, metrics
 from pipeline.database import database_path, reading, records
 from pipeline.processes import is_alive
 from pipeline.schema import MARKERS
@@ -29,13 +29,14 @@ HARMLESS = ("done", "put back")
 class StageState:
     """One stage of one session. `state`: done, running, pending, disabled, or how its last run ended (failed, ...).
 
-    `seconds` is the duration of the last run, which served `combined` sessions at once; `percent` how far a running
-    one is.
+    `seconds` is the duration of the last run, which served `combined` sessions at once, and `usual_seconds` the median of
+    the last 20 for one session; `percent` how far a running one is.
     """
 
     state: str = "pending"
     started_at: dt.datetime | None = None
     seconds: float | None = None
+    usual_seconds: float | None = None
     combined: int = 1
     tries: int = 0
     percent: int | None = None
@@ -77,9 +78,11 @@ class Overview:
     def __init__(self) -> None:
         self._journal = list(live_runs())
         self._tables: dict[str, list[dict[str, Any]]] = dict.fromkeys(_QUERIES, [])
+        self._medians: dict[str, float] = {}
         if database_path().exists():
             with reading() as connection:
                 self._tables = {name: records(connection, query) for name, query in _QUERIES.items() if _has(connection, name)}
+                self._medians = metrics.medians(connection) if _has(connection, "task_runs") else {}
         self._markers = {row["update_id"] for row in self._rows(MARKERS)}
         self._runs = {(row["task"], row["date"]): row for row in self._rows("task_runs")}
 
@@ -90,6 +93,7 @@ class Overview:
         """The newest sessions that were worked on, with the latest settled one, newest first."""
         known = {dt.date.fromisoformat(marker.split(":")[1]) for marker in self._markers}
         known |= {date for _, date in self._runs if date} | {date for run in self._journal for date in _dates(run)}
+        known = {day for day in known if calendar.is_session(day)}  # Redis is fed on other days too
         return sorted(known | {calendar.latest_session()}, reverse=True)[:count]
 
     def sessions(self, days: Sequence[dt.date]) -> list[SessionStatus]:
@@ -112,8 +116,9 @@ class Overview:
         run = self._runs.get((name, day))
         state = StageState() if run is None else StageState(
             run["status"] if run["status"] not in HARMLESS else "pending", run["started_at"], run["duration_seconds"],
-            run["combined"], run["tries"], reason=run["message"] or "",
+            combined=run["combined"], tries=run["tries"], reason=run["message"] or "",
         )  # fmt: skip
+        state.usual_seconds = self._medians.get(name)
         if f"{name}:{day}" in self._markers and MarkerTarget(name, day).exists():
             state.state, state.reason = "done", ""
         return state

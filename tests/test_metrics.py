@@ -7,8 +7,10 @@ import os
 import statistics
 
 import pytest
+from click.testing import CliRunner
 
 from pipeline import alerts, journal, metrics
+from pipeline.cli import main
 from pipeline.database import database_path, reading, writing
 from tests.servers import RedisServer
 
@@ -114,3 +116,17 @@ def test_the_usual_duration_is_the_median_of_the_last_twenty(data_dir):
     record("CollectSymbols", seconds=3.0)
     with reading() as connection:
         assert metrics.medians(connection) == {"CollectPrices": statistics.median(durations[2:]), "CollectSymbols": 3.0}
+
+
+def status(*options: str):
+    return json.loads(CliRunner().invoke(main, ["status", *options, "--json"], catch_exceptions=False).output)
+
+
+def test_status_shows_durations_beside_the_usual_ones_and_no_days_without_a_session(data_dir, clock):
+    clock(2024, 2, 18, 12, 0)
+    for number, seconds in enumerate([2.0, 4.0, 9.0]):
+        record("CollectPrices", seconds=seconds, dates=[["2024-02-14"], ["2024-02-15"], ["2024-02-16"]][number], at=60.0 * number)
+    record("SyncRedis", dates=["2024-02-17"])  # a Saturday
+    found = {session["session"]: session["stages"]["CollectPrices"] for session in status()}
+    assert list(found) == ["2024-02-16", "2024-02-15", "2024-02-14"]
+    assert [(stage["seconds"], stage["usual_seconds"]) for stage in found.values()] == [(9.0, 4.0), (4.0, 4.0), (2.0, 4.0)]

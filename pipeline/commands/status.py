@@ -31,7 +31,8 @@ COLOURS = {"done": "green", "running": "cyan", "pending": "dim"}
 def command(days: int, date: dt.datetime | None, as_json: bool) -> None:
     """Show how far each session is: stages, duration, coverage, hits, and why one failed.
 
-    Works while a run goes on, with luigid or without.
+    A stage that is done shows its seconds, and after the stroke its usual ones: the median of the last 20 runs. Works
+    while a run goes on, with luigid or without.
 
     \b
     pipeline status
@@ -79,7 +80,8 @@ def _cell(stage: StageState) -> str:
     if stage.state == "running":
         text = f"{stage.percent} %" if stage.percent is not None else f"running {stage.seconds or 0:.0f} s"
     elif stage.seconds is not None and stage.state == "done":
-        text = f"{stage.seconds / stage.combined:.1f} s"
+        usual = f"/{stage.usual_seconds:.1f}" if stage.usual_seconds is not None else ""
+        text = f"{stage.seconds / stage.combined:.1f}{usual} s"
     return f"[{colour}]{text}[/]"
 
 
