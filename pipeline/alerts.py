@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pipeline")
 
-#: Pipelines, the tasks that close a date of each, and whether a later date that is done makes up for an earlier one.
-ROOTS = {"DailyPipeline": ("DailyPipeline",), "RedisWatchlistSync": ("RedisWatchlistSync", "ManualFullSync")}
 REDIS_TASKS = {"RedisWatchlistSync", "ManualFullSync", "SyncRedis", "CheckRedisHealth", "PrepareSignals", "CleanUpRedis"}
 
 #: What may differ between two failures of one cause. An HTTP status is not among it.
@@ -92,7 +90,8 @@ def update(connection: DuckDBPyConnection) -> None:
         connection.execute(statement, {name: value for name, value in values.items() if f"${name}" in statement})
 
 
-# Redis holds one state, not a history: a later date that is done makes up for all earlier ones.
+# Redis holds one state, not a history: a later date that is done makes up for all earlier ones. So it does for what the
+# doctor found, which no run has raised.
 _RESOLVE = """
     UPDATE alerts SET resolved_at = $now WHERE resolved_at IS NULL AND EXISTS (
         FROM task_runs r
@@ -101,7 +100,7 @@ _RESOLVE = """
               WHEN alerts.date IS NULL THEN r.task = alerts.task
               WHEN alerts.pipeline = 'RedisWatchlistSync'
               THEN r.task IN ('RedisWatchlistSync', 'ManualFullSync') AND r.date >= alerts.date
-              ELSE r.task = alerts.pipeline AND r.date = alerts.date
+              ELSE r.task = alerts.pipeline AND (r.date = alerts.date OR (alerts.run_id IS NULL AND r.date > alerts.date))
           END
     )
 """

@@ -155,6 +155,14 @@ def test_an_alert_of_the_doctor_is_told_once_and_recovers(slack):
     assert [text.split(" ")[0] for text in messages(slack)] == ["RECOVERED"]
 
 
+def test_what_the_doctor_finds_on_a_finished_day_is_over_with_the_next_one(slack):
+    runs(("DailyPipeline", DAYS[0], "done", ""), at=T0 - 3600)
+    alerts.raise_alert("doctor", "DailyPipeline", DAYS[0], "disk: 0.1 GB free")
+    messages(slack)
+    runs(("DailyPipeline", DAYS[1], "done", ""), at=T0 + 7200)
+    assert [text.split(" ")[0] for text in messages(slack)] == ["RECOVERED"]
+
+
 HOLD = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(1, flush=True); sys.stdin.read()"
 
 
