@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
 from typing import Any
 
 from luigi.scheduler import PENDING, RUNNING, Scheduler, Task
 
 from pipeline import calendar
+from pipeline.processes import is_alive
 
 logger = logging.getLogger("pipeline")
+
+
+#: How Luigi names a worker: "Worker(salt=1, workers=1, host=quant1, username=market, pid=4711)".
+_WORKER = re.compile(r"host=(?P<host>[^,]+),.* pid=(?P<pid>\d+)")
+
+
+def is_gone(worker: str) -> bool:
+    """True when the worker was a process of this host that has ended; silence alone takes longer to tell."""
+    named = _WORKER.search(worker)
+    return named is not None and named["host"] == socket.gethostname() and not is_alive(int(named["pid"]))
 
 
 class DailyScheduler(Scheduler):
@@ -36,7 +49,7 @@ class DailyScheduler(Scheduler):
         return super()._schedulable(task) and (self._asking is None or self._asking in task.workers)
 
     def _prune_tasks(self) -> None:
-        living = {worker.id for worker in self._state.get_active_workers()}
+        living = {worker.id for worker in self._state.get_active_workers() if not is_gone(worker.id)}
         for task in list(self._state.get_active_tasks_by_status(RUNNING)):
             if task.worker_running not in living:
                 self._put_back(task)

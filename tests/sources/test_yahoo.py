@@ -209,10 +209,11 @@ def test_only_those_asked_for_the_newest_session_can_lack_it():
         check_probe([(request, answered(request, "failed")) for request in [*older, *newest]])
 
 
-def test_an_outage_in_the_middle_stops_after_a_batch_of_failures(market, tmp_path):
+def test_an_outage_in_the_middle_stops_after_a_batch_of_failures(market, tmp_path, settings):
+    settings("yahoo", batch_size=10)  # small, since a late answer from before the outage begins the count anew
     for symbol in SYMBOLS[25:]:
         market.faults[symbol] = Fault("401")
-    with pytest.raises(SourceOutageError, match="of the last 20 symbols asked, 20 failed") as error:
+    with pytest.raises(SourceOutageError, match="of the last 10 symbols asked, 10 failed") as error:
         collect(tmp_path, wanted())
     assert "HTTP 401" in str(error.value)
     assert market.total < 60
