@@ -22,6 +22,7 @@ from typing import IO, ClassVar
 from urllib.parse import urlsplit
 
 from luigi.contrib.spark import SparkSubmitTask
+from luigi.interface import core
 from luigi.rpc import RPCError
 
 from pipeline import spark_home
@@ -155,12 +156,17 @@ class SparkJob(SparkSubmitTask):
         """Ours, and over them those of `[spark] conf`."""
         ours = {
             "spark.sql.adaptive.enabled": "true",
-            "spark.ui.enabled": str(spark_runtime().ui).lower(),
+            "spark.ui.enabled": str(self._page_is_linked).lower(),
             "spark.ui.showConsoleProgress": "false",
         }
         if self._is_on_loopback:
             ours |= {"spark.driver.bindAddress": LOOPBACK, "spark.driver.host": LOOPBACK}
         return ours | (super().conf or {})
+
+    @property
+    def _page_is_linked(self) -> bool:
+        """Whether Spark's page is wanted, and there is a scheduler's page that leads to it."""
+        return bool(spark_runtime().ui and self.set_tracking_url and not core().local_scheduler)
 
     @property
     def driver_java_options(self) -> str:

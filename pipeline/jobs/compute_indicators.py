@@ -74,17 +74,16 @@ def say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def without_pandas() -> Iterator[None]:
-    """Import as if pandas were not installed. PySpark and TA-Lib would load it to accept frames and series of it, which
-    there are none of here, and it takes half a second in every process."""
-    if "pandas" in sys.modules:
-        yield
-        return
-    sys.modules["pandas"] = None  # type: ignore[assignment]
+def without_frames() -> Iterator[None]:
+    """Import as if pandas and polars were not installed. PySpark and TA-Lib would load them to accept frames and series,
+    which there are none of here, and that takes half a second in every process."""
+    hidden = [name for name in ("pandas", "polars") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import of it fails
     try:
         yield
     finally:
-        del sys.modules["pandas"]
+        for name in hidden:
+            del sys.modules[name]
 
 
 # --- in the workers ----------------------------------------------------------------------------------------------
@@ -110,7 +109,7 @@ def compute_bucket(bucket: Bucket) -> Result:
 
 def _kernel() -> ModuleType:
     """The module that was sent along; imported in the workers, because the driver has no use for it."""
-    with without_pandas():
+    with without_frames():
         import indicators
     return indicators
 
@@ -218,6 +217,6 @@ if __name__ == "__main__":
     if "SPARK_JOB_SUBMITTER" in os.environ:
         processes.die_with(int(os.environ["SPARK_JOB_SUBMITTER"]), signal.SIGKILL)
     _arguments = parse(sys.argv[1:])
-    with without_pandas():
+    with without_frames():
         _sc = SparkContext.getOrCreate()
     leave(main(_arguments, _sc))
