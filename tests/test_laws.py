@@ -98,7 +98,7 @@ def assert_indicators_are_talibs(days):
     assert checked > 50 * len(days)
 
 
-#: SPEC 1.4 as one plain query a scan, over the tables alone.
+#: The three scans as one plain query each, over the tables alone.
 SCANS = """
     WITH day AS (
         SELECT b.*, i.rsi_14, i.bb_lower, i.avg_volume_30, s.market_cap
