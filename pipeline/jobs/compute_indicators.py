@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -162,12 +163,18 @@ def clear(folder: str) -> None:
 # --- in the driver -----------------------------------------------------------------------------------------------
 
 
-def main(arguments: argparse.Namespace, sc: SparkContext) -> int:
+def prepare(arguments: argparse.Namespace) -> list[str]:
+    """The input files; an empty output folder, when there are any."""
     sources = input_files(arguments.input)
+    if sources:
+        clear(arguments.output)
+    return sources
+
+
+def main(arguments: argparse.Namespace, sc: SparkContext, sources: list[str]) -> int:
     if not sources:
         say(f"@error no Parquet file in {arguments.input}")
         return 1
-    clear(arguments.output)
     names = tuple(arguments.indicators.split(","))
     buckets = [Bucket(source, f"{arguments.output}/part-{i:04d}.parquet", names) for i, source in enumerate(sources)]
     say(f"@progress {STARTED} computing the indicators of {len(buckets)} files")
@@ -217,6 +224,8 @@ if __name__ == "__main__":
     if "SPARK_JOB_SUBMITTER" in os.environ:
         processes.die_with(int(os.environ["SPARK_JOB_SUBMITTER"]), signal.SIGKILL)
     _arguments = parse(sys.argv[1:])
-    with without_frames():
-        _sc = SparkContext.getOrCreate()
-    leave(main(_arguments, _sc))
+    with ThreadPoolExecutor(1) as _pool:
+        _sources = _pool.submit(prepare, _arguments)  # loads Arrow while the JVM makes the context
+        with without_frames():
+            _sc = SparkContext.getOrCreate()
+        leave(main(_arguments, _sc, _sources.result()))
