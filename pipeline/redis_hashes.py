@@ -87,9 +87,7 @@ class Hashes:
             pipe.execute()
 
     def amend(self, entries: Iterable[Entry], day: str) -> dict[str, int]:
-        """Give hashes that were fed as of `day` their newer bars; by symbol Dates = tuple[str, ...]
-
-REFUSED, AMENDED or UNCHANGED.
+        """Give hashes that were fed as of `day` their newer bars; by symbol REFUSED, AMENDED or UNCHANGED.
 
         Refused are those that hold something else than the replica now says of their dates, because of a correction
         or a split, say: they have to be written whole.
