@@ -28,6 +28,10 @@ FLAGS = (
 )  # fmt: skip
 
 
+class NavigatedError(Exception):
+    """The page that was asked has given way to another one."""
+
+
 class Browser:
     """One page; `dialogs` holds what it said in windows of its own."""
 
@@ -85,6 +89,8 @@ class Browser:
             message = json.loads(text)
             self._note(message)
             if message.get("id") == number:
+                if "navigated" in message.get("error", {}).get("message", ""):
+                    raise NavigatedError
                 assert "error" not in message, message
                 return message["result"]
 
@@ -108,10 +114,16 @@ class Browser:
     def wait_for(self, script: str, seconds: float = 30.0) -> Any:
         """The value of the expression as soon as it is true; an element counts as true."""
         deadline = time.monotonic() + seconds
-        while not (value := self.evaluate(f"(() => {{ try {{ const value = {script}; return value instanceof Node || value }} catch (e) {{ return null }} }})()")):
+        while not (value := self._value(f"(() => {{ try {{ const value = {script}; return value instanceof Node || value }} catch (e) {{ return null }} }})()")):
             assert time.monotonic() < deadline, f"in vain: {script}\n{self.text()[:3000]}"
             self.evaluate("new Promise(done => setTimeout(done, 50))")
         return value
+
+    def _value(self, script: str) -> Any:
+        try:
+            return self.evaluate(script)
+        except NavigatedError:
+            return None
 
     def click(self, selector: str) -> None:
         self.wait_for(f"document.querySelector({selector!r})")

@@ -47,7 +47,13 @@ class Cluster:
         for folder in self.folders:
             options = ("--webui-port", "0", "--cores", "1", "--memory", "1g", "--work-dir", str(folder))
             self._daemon(folder.name, "worker.Worker", *options, self.master)
-        wait_until(lambda: self.state()["aliveworkers"] == len(self.folders), master)
+        wait_until(self._is_up, master)
+
+    def _is_up(self) -> bool:
+        try:
+            return self.state()["aliveworkers"] == len(self.folders)
+        except json.JSONDecodeError:  # the page answers before its JSON is there
+            return False
 
     def _daemon(self, name: str, program: str, *options: str) -> subprocess.Popen[bytes]:
         environment = {
