@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import luigi
 
 from pipeline import calendar
+from pipeline.database import writing
 from pipeline.errors import PipelineError
 from pipeline.parameters import SessionParameter, as_tuple
 from pipeline.targets import MarkerTarget, RowTarget
@@ -123,6 +124,12 @@ class SessionTask(luigi.Task):
     def finish(self, connection: DuckDBPyConnection, session: dt.date) -> None:
         """Mark the session as done with the connection, and so in the transaction, of its data."""
         self.row(session).touch(connection, self.table)
+
+    def finish_all(self, sessions: Sequence[dt.date]) -> None:
+        """Mark sessions as done, for a stage that has no rows to write."""
+        with writing() as connection:
+            for session in sessions:
+                self.finish(connection, session)
 
     def say(self, text: str, percent: int | None = None) -> None:
         """Show how far the work is in the scheduler's page. `text` must be free of markup from outside."""

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 from pipeline import calendar
 from pipeline.config import retention, storage
-from pipeline.database import writing
 from pipeline.files import PARTIAL, writer
 from pipeline.processes import is_alive
 from pipeline.tasks.base import Outcome, SessionTask
@@ -33,9 +32,7 @@ class CleanUpFiles(SessionTask):
         removed = [path for path in outdated(calendar.now())]
         for path in removed:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        with writing() as connection:
-            for session in sessions:
-                self.finish(connection, session)
+        self.finish_all(sessions)
         logger.info("%s: %d old files removed", sessions[-1], len(removed))
         return dict.fromkeys(sessions, {"removed": len(removed)})
 

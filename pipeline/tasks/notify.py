@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.config import market
-from pipeline.database import reading, writing
+from pipeline.database import reading
 from pipeline.notifications import notify
 from pipeline.targets import MarkerTarget
 from pipeline.tasks.base import Outcome, SessionTask
@@ -30,9 +30,7 @@ class NotifySuccess(SessionTask):
         if len(sessions) > 10:
             text = f"{len(sessions)} sessions from {sessions[0]} are done; the last ones:\n{text}"
         channels = notify(text)
-        with writing() as connection:
-            for session in sessions:
-                self.finish(connection, session)
+        self.finish_all(sessions)
         return dict.fromkeys(sessions, {"channels": channels})
 
 

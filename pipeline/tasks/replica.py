@@ -6,7 +6,6 @@ import datetime as dt
 import logging
 from collections.abc import Sequence
 
-from pipeline.database import writing
 from pipeline.errors import ReplicaError
 from pipeline.replica import publish, replica_path
 from pipeline.tasks.base import Outcome, SessionTask
@@ -30,8 +29,6 @@ class ReplicateDatabase(SessionTask):
             manifest = publish(sessions[-1])
         except ReplicaError as error:
             return dict.fromkeys(sessions, error)
-        with writing() as connection:
-            for session in sessions:
-                self.finish(connection, session)
+        self.finish_all(sessions)
         logger.info("%s: replica of %s bytes published as %s", sessions[-1], f"{manifest['bytes']:,}", replica_path())
         return dict.fromkeys(sessions, {"bytes": manifest["bytes"], "sha256": manifest["sha256"]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from pipeline.database import reading, writing
+from pipeline.database import reading
 from pipeline.files import write_text
 from pipeline.report import index_path, render, render_index, report_path
 from pipeline.tasks.base import Outcome, SessionTask
@@ -25,7 +25,5 @@ class GenerateReport(SessionTask):
                 write_text(report_path(session), render(connection, session))
                 self.say(f"{number} of {len(sessions)} pages made", 100 * number // len(sessions))
             write_text(index_path(), render_index(connection))
-        with writing() as connection:
-            for session in sessions:
-                self.finish(connection, session)
+        self.finish_all(sessions)
         return {session: {"page": str(report_path(session))} for session in sessions}
