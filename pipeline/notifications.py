@@ -7,15 +7,14 @@ answers 429 is asked again when it said, within `[alerts] max_wait`.
 from __future__ import annotations
 
 import dataclasses
-import email.utils
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import tenacity
 
-from pipeline import calendar
 from pipeline.config import alerts
+from pipeline.retry_after import seconds_of
 
 logger = logging.getLogger("pipeline")
 
@@ -106,22 +105,8 @@ class Webhook:
             return f"could not be reached: {type(error).__name__}"
         response.close()
         if response.status_code == 429 or response.status_code >= 500:
-            raise _Later(f"answered HTTP {response.status_code}", _retry_after(response.headers.get("Retry-After")))
+            raise _Later(f"answered HTTP {response.status_code}", seconds_of(response.headers.get("Retry-After")))
         return None if response.status_code < 300 else f"answered HTTP {response.status_code}"
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header, which is a number or a date."""
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (email.utils.parsedate_to_datetime(value) - calendar.now()).total_seconds())
-    except ValueError:
-        return None
 
 
 def _patience(state: tenacity.RetryCallState) -> float:

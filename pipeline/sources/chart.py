@@ -7,14 +7,13 @@ bodies in its cache. The statuses and texts are those that Yahoo sends.
 
 from __future__ import annotations
 
-import datetime as dt
-import email.utils
 import json
 from typing import Any
 from urllib.parse import urlsplit
 
 from curl_cffi import requests as curl
 
+from pipeline.retry_after import seconds_of
 from pipeline.sources.pacing import Pace
 
 CHART_PATH = "/v8/finance/chart/"
@@ -131,17 +130,3 @@ def description(chart: dict[str, Any] | None) -> str:
     error = chart.get("error") if chart else None
     return str(error.get("description") or "")[:120] if isinstance(error, dict) else ""
 
-
-def seconds_of(retry_after: str | None) -> float | None:
-    """The seconds that a Retry-After header asks for, given as a number or a date (RFC 9110, 10.2.3)."""
-    if retry_after is None:
-        return None
-    if retry_after.strip().isdigit():
-        return float(retry_after)
-    try:
-        moment = email.utils.parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    return max(0.0, (moment - dt.datetime.now(dt.UTC)).total_seconds())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import email.utils
 import json
 import logging
 import re
@@ -28,6 +27,7 @@ from pipeline.errors import (
     ListingUnavailableError,
     ListingUnreadableError,
 )
+from pipeline.retry_after import seconds_of
 from pipeline.sources import Listing
 from pipeline.sources.screener_text import companies, number
 
@@ -243,16 +243,7 @@ def pause(state: tenacity.RetryCallState) -> float:
 
 def retry_after(response: requests.Response) -> float | None:
     """The seconds of the Retry-After header, which may also be a date; None without a readable one."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdigit():
-        return float(value)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        return None
-    return max(0.0, (moment - calendar.now()).total_seconds())
+    return seconds_of(response.headers.get("Retry-After"))
 
 
 def _say_retry(state: tenacity.RetryCallState) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.sources.chart import seconds_of
+from pipeline.retry_after import seconds_of
 from pipeline.sources.pacing import Pace, pace_file
 from pipeline.sources.yahoo_worker import Asker, Settings
 from tests.fake_market import FakeMarket, Fault, bar
