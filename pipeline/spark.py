@@ -69,9 +69,6 @@ PASSED_ON = frozenset(
     ]
 )
 
-#: Python files beside this one that every job may import, by their own names.
-SHIPPED = ("indicators.py", "processes.py")
-
 LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = (LOOPBACK, "localhost")
 
@@ -96,7 +93,7 @@ class SparkJob(SparkSubmitTask):
     grace: ClassVar[float] = 10.0
 
     _options: tuple[str, ...] = ()
-    _home: pathlib.Path | None = None
+    _home: pathlib.Path  # known once a job is submitted
     _scratch: pathlib.Path | None = None
     _java_options: tuple[str, ...] = ()
 
@@ -143,8 +140,8 @@ class SparkJob(SparkSubmitTask):
 
     @property
     def py_files(self) -> list[str]:
-        here = pathlib.Path(__file__).parent
-        return [*(str(here / name) for name in SHIPPED), *(super().py_files or [])]
+        shipped = [] if self._is_local else map(str, spark_home.MODULES)  # here they are in modules/
+        return [*shipped, *(super().py_files or [])]
 
     @property
     def spark_submit(self) -> str:
@@ -183,7 +180,10 @@ class SparkJob(SparkSubmitTask):
             "SPARK_LAUNCHER_OPTS": spark_home.SHORT_LIVED,
             "SPARK_JOB_SUBMITTER": str(os.getpid()),
             "TMPDIR": str(self._scratch),
+            "OPENBLAS_NUM_THREADS": "1",  # which numpy starts at its import, and nothing here has any use for
         }
+        if self._is_local:
+            ours["PYTHONPATH"] = str(self._home / "modules")
         if not self._is_own_spark:
             ours["SPARK_HOME"] = str(self._home)
         elif "SPARK_HOME" in os.environ:

@@ -29,6 +29,7 @@ def test_local_home_has_spark_but_not_its_python(data):
     assert (home / "bin" / "spark-submit").is_file()
     assert list((home / "jars").glob("spark-core_*.jar"))
     assert not (home / "python").exists()
+    assert {path.resolve() for path in (home / "modules").iterdir()} == set(spark_home.MODULES)
     assert spark_home.local_home() == (home, False)
     assert [path.name for path in home.parent.iterdir()] == [home.name]
 

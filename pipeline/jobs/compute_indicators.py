@@ -2,6 +2,8 @@
 
     spark-submit --py-files indicators.py,processes.py compute_indicators.py INPUT OUTPUT --indicators rsi_14,macd
 
+On one machine a PYTHONPATH that has the two modules does as well, and is faster.
+
 INPUT holds Parquet files of indicators.INPUT_SCHEMA, directly or below `bucket=*/`; each symbol is in one of them.
 OUTPUT gets one `part-NNNN.parquet` (indicators.OUTPUT_SCHEMA) a file, in the order of their paths, and at the end
 `_SUCCESS.json` with the row counts. Both are absolute paths or URLs that every worker sees.
