@@ -1,18 +1,18 @@
 """The hash of each symbol, `watchlist_data:SYMBOL`: a field for each bar, named by its date, `meta`, and `state`.
 
 A hash is written by one transaction or by one call of a script, so that whoever reads it with HGETALL sees it as it
-was or as it is. `state` has a digest of the bars, by which the server compares what is there with what should be.
+was or as it is. `state` has a checksum of the bars, by which the server compares what is there with what should be.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import redis as settings
 from pipeline.redis_feed import Entry
-from pipeline.redis_store import chunks, key, scan, seconds
+from pipeline.redis_store import CHUNK, ScriptCall, chunks, key, run_script, scan, seconds
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -20,25 +20,23 @@ if TYPE_CHECKING:
 FAMILY = "watchlist_data"
 META, STATE = "meta", "state"
 
-#: Symbols in one call of the script, which keeps the server for some milliseconds.
-SCRIPT_CHUNK = 250
-
 # For each key a row: the state from which the values lead to the new one, the new state, and the values of the fields.
 # A digit for each key. 0: another state, nothing done; 1: brought up to date; 2: the bars were, and the rest is now.
 _AMEND = """
-    local plan, outcomes = cjson.decode(ARGV[1]), {}
+    local plan, outcomes, write, drop = cjson.decode(ARGV[1]), {}, {'HSET', '', 'state', ''}, {'HDEL', ''}
+    for j, field in ipairs(plan.fields) do write[2 * j + 3] = field end
+    for j, field in ipairs(plan.dropped) do drop[j + 2] = field end
     for i, key in ipairs(KEYS) do
-        local row, write = plan.rows[i], {}
-        for j, field in ipairs(plan.fields) do
-            write[2 * j - 1], write[2 * j] = field, row[j + 2]
-        end
+        local row = plan.rows[i]
         local found = redis.pcall('HGET', key, 'state')
         if found ~= row[1] and found ~= row[2] then
             outcomes[i] = 0
         else
             outcomes[i] = found == row[2] and 2 or 1
-            redis.call('HSET', key, 'state', row[2], unpack(write))
-            if #plan.dropped > 0 then redis.call('HDEL', key, unpack(plan.dropped)) end
+            write[2], write[4], drop[2] = key, row[2], key
+            for j = 1, #plan.fields do write[2 * j + 4] = row[j + 2] end
+            redis.call(unpack(write))
+            if drop[3] then redis.call(unpack(drop)) end
             redis.call('EXPIRE', key, plan.ttl)
         end
     end
@@ -56,7 +54,6 @@ class Hashes:
         self._client = client
         self._base = key(FAMILY, "")
         self._ttl = seconds(settings().ttl_days)
-        self._script = client.register_script(_AMEND)
 
     def name(self, symbol: str) -> str:
         return self._base + symbol
@@ -92,27 +89,34 @@ class Hashes:
         Refused are those that hold something else than the replica now says of their dates, because of a correction
         or a split, say: they have to be written whole.
         """
+        answers = run_script(self._client, _AMEND, self._calls(entries, day))
+        return {
+            name.removeprefix(self._base): int(outcome)
+            for names, outcomes in answers
+            for name, outcome in zip(names, outcomes, strict=True)
+        }
+
+    def _calls(self, entries: Iterable[Entry], day: str) -> Iterator[ScriptCall]:
+        """Calls of the script, each for entries that get bars of the same dates, and lose bars of the same dates."""
         alike: dict[tuple[Dates, Dates], list[tuple[Entry, range]]] = {}
         for entry in entries:
-            before = entry.fed_on(day)
-            added = entry.dates(range(before.stop, len(entry.lines)))
-            dropped = entry.dates(range(before.start, entry.fed.start))
-            alike.setdefault((added, dropped), []).append((entry, before))
-        outcomes: dict[str, int] = {}
+            before, after = entry.fed_on(day), entry.fed
+            added = entry.dates(range(before.stop, after.stop))
+            dropped = entry.dates(range(before.start, after.start))
+            group = alike.setdefault((added, dropped), [])
+            group.append((entry, before))
+            if len(group) == CHUNK:
+                yield self._call(added, dropped, alike.pop((added, dropped)))
         for (added, dropped), group in alike.items():
-            plan = {"fields": [*added, META], "dropped": dropped, "ttl": self._ttl}
-            for part in chunks(group, SCRIPT_CHUNK):
-                outcomes.update(self._amend(part, plan))
-        return outcomes
+            yield self._call(added, dropped, group)
 
-    def _amend(self, group: list[tuple[Entry, range]], plan: dict[str, Any]) -> Iterable[tuple[str, int]]:
+    def _call(self, added: Dates, dropped: Dates, group: list[tuple[Entry, range]]) -> ScriptCall:
         rows = [
             (entry.state(before), entry.state(entry.fed), *map(entry.bar, range(before.stop, len(entry.lines))), entry.meta())
             for entry, before in group
         ]
-        names = [self.name(entry.symbol) for entry, _ in group]
-        outcomes = self._script(keys=names, args=[json.dumps({**plan, "rows": rows})])
-        return zip((entry.symbol for entry, _ in group), map(int, outcomes), strict=True)
+        plan = {"fields": [*added, META], "dropped": dropped, "ttl": self._ttl, "rows": rows}
+        return [self.name(entry.symbol) for entry, _ in group], [json.dumps(plan)]
 
 
 def fields_of(entry: Entry) -> dict[Any, str]:

@@ -42,7 +42,7 @@ class State:
     symbols: list[str]
 
     def as_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), default=lambda value: value.isoformat(), separators=(",", ":"))
+        return json.dumps(vars(self), default=lambda value: value.isoformat(), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> State | None:

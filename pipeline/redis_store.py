@@ -64,16 +64,17 @@ def _client() -> Redis:
     from redis.backoff import ExponentialBackoff
     from redis.retry import Retry
 
-    if not settings().url:
+    section = settings()
+    if not section.url:
         raise ConfigurationError("[redis] url is empty, so that there is no Redis to feed; set it, best by REDIS_URL in the environment")
     try:
         return redis.Redis.from_url(
-            settings().url,
+            section.url,
             decode_responses=True,
             protocol=2,  # what every server speaks
-            socket_timeout=settings().timeout,
-            socket_connect_timeout=settings().timeout,
-            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), settings().retries, supported_errors=(redis.ConnectionError,)),
+            socket_timeout=section.timeout,
+            socket_connect_timeout=section.timeout,
+            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), section.retries, supported_errors=(redis.ConnectionError,)),
             client_name="nasdaq-daily-pipeline",
         )
     except ValueError:  # its text may carry a part of the password
@@ -118,6 +119,31 @@ def scan(client: Redis, *parts: str) -> Iterator[str]:
         if name not in seen:
             seen.add(name)
             yield name
+
+
+#: The keys and the arguments of one call of a script.
+ScriptCall = tuple[list[str], list[str]]
+
+
+def run_script(client: Redis, script: str, calls: Iterable[ScriptCall]) -> list[tuple[list[str], Any]]:
+    """The keys of each call, and the script's answer.
+
+    A pipeline that sends each call when it is made, so that the server works while the next one is made. Unlike
+    redis-py's own commands it is not tried again when the connection breaks.
+    """
+    digest = client.script_load(script)
+    connection = client.connection_pool.get_connection()
+    sent = []
+    try:
+        for keys, arguments in calls:
+            connection.send_command("EVALSHA", digest, len(keys), *keys, *arguments)
+            sent.append(keys)
+        return [(keys, connection.read_response()) for keys in sent]
+    except BaseException:
+        connection.disconnect()  # answers may be left in it
+        raise
+    finally:
+        client.connection_pool.release(connection)
 
 
 def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:

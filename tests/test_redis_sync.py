@@ -3,8 +3,12 @@
 import datetime as dt
 import json
 import random
+import signal
+import subprocess
+import sys
 import threading
 
+import luigi.configuration
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
@@ -93,6 +97,59 @@ def test_an_ordinary_day_sends_the_new_bar_alone(redis, data, scanned):
     whole = sum(len(json.dumps(redis.hgetall(KEY + symbol))) for symbol in data.symbols[:8])
     assert commands["hset"] == 8 + 1 and commands["hdel"] == 8  # the symbols, and the stages
     assert sent < 0.4 * whole
+
+
+def test_many_symbols_are_amended_by_several_calls(redis, data, monkeypatch):
+    publish_and_sync(data, DAY)
+    data.publish(NEXT)
+    monkeypatch.setattr("pipeline.redis_hashes.CHUNK", 3)
+    assert written(redis, lambda: synced(NEXT))["evalsha"] == 3
+    assert_holds(redis, data, NEXT, data.symbols[:8])
+
+
+#: Syncs NEXT with data_dir and Redis of the arguments, and is killed when the function it names is called the n-th time.
+KILLED = """
+import datetime, itertools, operator, os, signal, sys
+from unittest import mock
+import pipeline
+import luigi.configuration
+
+data_dir, url, day, function, count = sys.argv[1:]
+config = luigi.configuration.get_config()
+config.set("storage", "data_dir", data_dir)
+config.set("redis", "url", url)
+from pipeline import redis_hashes, redis_sync
+from pipeline.redis_feed import read_feed
+from pipeline.redis_store import connect
+
+original = operator.attrgetter(function)(pipeline)
+calls = itertools.count(1)
+
+def last(*arguments):
+    if next(calls) == int(count):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments)
+
+with mock.patch(f"pipeline.{function}", last), mock.patch.object(redis_hashes, "CHUNK", 3), connect() as client:
+    redis_sync.sync(client, read_feed(datetime.date.fromisoformat(day)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "count"), [("redis_hashes.Hashes._call", 3), ("redis_hashes.fields_of", 2), ("redis_state.publish", 1)]
+)
+def test_killed_in_the_middle(redis, data, data_dir, function, count):
+    publish_and_sync(data, DAY)
+    data.scans[NEXT] = data.symbols[:12]
+    data.publish(NEXT)
+    url = luigi.configuration.get_config().get("redis", "url")
+    run = subprocess.run([sys.executable, "-c", KILLED, data_dir, url, str(NEXT), function, str(count)], timeout=60)
+    assert run.returncode == -signal.SIGKILL
+    assert json.loads(redis.get("nasdaq:watchlist_last_update"))["day"] == str(DAY)  # named last
+    for symbol in data.symbols[:8]:
+        assert bars_in(redis.hgetall(KEY + symbol)) in (data.hash_of(symbol, DAY), data.hash_of(symbol, NEXT))
+    assert synced(NEXT).mode == INCREMENTAL
+    assert_holds(redis, data, NEXT, data.symbols[:12])
 
 
 def test_a_second_sync_of_the_day_finds_nothing_to_do(redis, data):
