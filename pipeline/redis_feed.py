@@ -64,6 +64,11 @@ class Entry:
         """A bar as JSON."""
         return self.lines[number][DATE_WIDTH:]
 
+    def bars(self) -> dict[str, str]:
+        """The bars that are fed, as JSON, by their dates."""
+        fed = self.fed
+        return {line[:DATE_WIDTH]: line[DATE_WIDTH:] for line in self.lines[fed.start : fed.stop]}
+
     def meta(self) -> str:
         """The facts, and the number and the dates of the bars that are fed, as JSON."""
         fed = self.fed

@@ -78,7 +78,7 @@ class Hashes:
             pipe = self._client.pipeline(transaction=True)
             for entry in group:
                 name = self.name(entry.symbol)
-                pipe.delete(name)
+                pipe.unlink(name)
                 pipe.hset(name, mapping=fields_of(entry))
                 pipe.expire(name, self._ttl)
             pipe.execute()
@@ -121,5 +121,4 @@ class Hashes:
 
 def fields_of(entry: Entry) -> dict[Any, str]:
     """All fields of a symbol's hash."""
-    bars = {entry.date(number): entry.bar(number) for number in entry.fed}
-    return {**bars, STATE: entry.state(entry.fed), META: entry.meta()}
+    return {**entry.bars(), STATE: entry.state(entry.fed), META: entry.meta()}

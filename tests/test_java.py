@@ -7,7 +7,6 @@ import os
 import pathlib
 import subprocess
 
-import luigi.configuration
 import pytest
 
 from pipeline import java
@@ -15,20 +14,12 @@ from pipeline.errors import JavaNotFoundError
 
 
 @pytest.fixture(autouse=True)
-def settings(tmp_path, monkeypatch):
+def no_java(tmp_path, monkeypatch, settings):
     """A fresh data folder, and no Java anywhere."""
-    config = luigi.configuration.get_config()
-    before = {key: config.get(*key, None) for key in (("storage", "data_dir"), ("spark_runtime", "java_home"))}
-    config.set("storage", "data_dir", str(tmp_path / "data folder"))
-    config.set("spark_runtime", "java_home", "")
+    settings("storage", data_dir=tmp_path / "data folder")
+    settings("spark_runtime", java_home="")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    yield config
-    for (section, name), value in before.items():
-        if value is None:
-            config.remove_option(section, name)
-        else:
-            config.set(section, name, value)
 
 
 def fake_java(home: pathlib.Path, version: str, *, release: bool = False) -> pathlib.Path:
@@ -76,12 +67,12 @@ def test_an_old_java_is_passed_over_and_said_so(tmp_path, monkeypatch, caplog):
 
 def test_the_setting_comes_first_and_must_be_right(tmp_path, monkeypatch, settings):
     monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "other", "21.0.1")))
-    settings.set("spark_runtime", "java_home", str(fake_java(tmp_path / "mine", "17.0.1")))
+    settings("spark_runtime", java_home=fake_java(tmp_path / "mine", "17.0.1"))
     assert java.java_home() == tmp_path / "mine"
-    settings.set("spark_runtime", "java_home", str(fake_java(tmp_path / "old", "11.0.2")))
+    settings("spark_runtime", java_home=fake_java(tmp_path / "old", "11.0.2"))
     with pytest.raises(JavaNotFoundError, match=r"java_home = .*old holds Java 11.0.2; Spark needs Java 17"):
         java.java_home()
-    settings.set("spark_runtime", "java_home", str(tmp_path / "nowhere"))
+    settings("spark_runtime", java_home=tmp_path / "nowhere")
     with pytest.raises(JavaNotFoundError, match="no runtime"):
         java.java_home()
 

@@ -3,6 +3,7 @@
 The daily pipeline is never touched: what a run leaves behind in the database is compared before and after.
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -25,7 +26,7 @@ from pipeline.errors import (
     RedisRefusedError,
     RedisUnreachableError,
 )
-from pipeline.redis_store import connect
+from pipeline.redis_store import chunks, connect
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.redis_sync import RedisWatchlistSync
 from tests.feed import DAY, NEXT, FeedData
@@ -174,15 +175,22 @@ def test_restarted_in_the_middle(server, data, errors, monkeypatch, mode, surviv
         data.scans[NEXT] = data.symbols[2:10]
         data.finish(NEXT)
 
-    def groups(items, size=0):
-        items = list(items)
-        for number in range(0, len(items), 2):
-            if number == 4:
+    groups = itertools.count()
+
+    def killing(original):
+        """The same function, with a server that is killed before the third group."""
+
+        def call(*arguments):
+            if next(groups) == 2:
                 server.kill()
-            yield items[number : number + 2]
+            return original(*arguments)
+
+        return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(redis_hashes, "chunks", groups)
+        patched.setattr(redis_hashes, "CHUNK", 2)
+        patched.setattr(redis_hashes.Hashes, "_call", killing(redis_hashes.Hashes._call))
+        patched.setattr(redis_hashes, "chunks", lambda items: map(killing(list), chunks(items, 2)))
         fails_with(errors, RedisUnreachableError, "cannot be reached", day)
     server.start()
     with server.client() as client:

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import pathlib
 
-import luigi.configuration
 import pytest
 
 from pipeline import spark_home
 from pipeline.java import Runtime
 
 
-@pytest.fixture(autouse=True)
-def data(tmp_path):
-    config = luigi.configuration.get_config()
-    before = config.get("storage", "data_dir", None)
-    config.set("storage", "data_dir", str(tmp_path))
-    yield tmp_path
-    if before is None:
-        config.remove_option("storage", "data_dir")
-    else:
-        config.set("storage", "data_dir", before)
-
-
-def test_local_home_has_spark_but_not_its_python(data):
+def test_local_home_has_spark_but_not_its_python(data_dir):
     home, is_new = spark_home.local_home()
     assert is_new
     assert (home / "bin" / "spark-submit").is_file()

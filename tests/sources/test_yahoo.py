@@ -9,10 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import luigi.configuration
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,25 +42,6 @@ yahoo.REQUESTS_PER_PROCESS = 30
 requests = [BarRequest(symbol, dt.date(2024, 2, 12), dt.date(2024, 2, 16)) for symbol in symbols]
 YahooSource().collect(requests, pathlib.Path(folder), lambda *told: None)
 """
-
-
-@pytest.fixture
-def settings() -> Iterator[Callable[..., None]]:
-    """`settings("yahoo", threads=4)` sets values of the configuration until the test ends."""
-    config = luigi.configuration.get_config()
-    before: list[tuple[str, str, Any]] = []
-
-    def change(section: str, **values: object) -> None:
-        for name, value in values.items():
-            before.append((section, name, config.get(section, name, None)))
-            config.set(section, name, str(value))
-
-    yield change
-    for section, name, value in reversed(before):
-        if value is None:
-            config.remove_option(section, name)
-        else:
-            config.set(section, name, value)
 
 
 @pytest.fixture
