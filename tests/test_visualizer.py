@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import sys
 import pytest
 
 from pipeline import DailyPipeline
+from pipeline.config import ROOT
 from pipeline.tasks.prices import CollectPrices
 from pipeline.tasks.report import GenerateReport
 from pipeline.tasks.symbols import CollectSymbols
@@ -39,8 +41,11 @@ def luigid(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "pipeline.luigid", "--port", str(port), "--data-dir", str(tmp_path / "luigid")]
+    settings = tmp_path / "luigi.cfg"
+    text = (ROOT / "config" / "luigi.cfg").read_text(encoding="utf-8")
+    settings.write_text(re.sub("retry_delay = .*", "retry_delay = 0", text), encoding="utf-8")
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), **silent)
+    server = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path, LUIGI_CONFIG_PATH=str(settings)), **silent)
     wait_until(lambda: answers(port), server)
     yield f"http://127.0.0.1:{port}"
     server.terminate()
