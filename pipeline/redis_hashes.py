@@ -44,6 +44,9 @@ _AMEND = """
 """
 Dates = tuple[str, ...]
 
+#: An entry, the lines that its hash has, and those that it should have.
+Change = tuple[Entry, range, range]
+
 REFUSED, AMENDED, UNCHANGED = 0, 1, 2
 
 
@@ -98,25 +101,25 @@ class Hashes:
 
     def _calls(self, entries: Iterable[Entry], day: str) -> Iterator[ScriptCall]:
         """Calls of the script, each for entries that get bars of the same dates, and lose bars of the same dates."""
-        alike: dict[tuple[Dates, Dates], list[tuple[Entry, range]]] = {}
+        alike: dict[tuple[Dates, Dates], list[Change]] = {}
         for entry in entries:
             before, after = entry.fed_on(day), entry.fed
             added = entry.dates(range(before.stop, after.stop))
             dropped = entry.dates(range(before.start, after.start))
             group = alike.setdefault((added, dropped), [])
-            group.append((entry, before))
+            group.append((entry, before, after))
             if len(group) == CHUNK:
                 yield self._call(added, dropped, alike.pop((added, dropped)))
         for (added, dropped), group in alike.items():
             yield self._call(added, dropped, group)
 
-    def _call(self, added: Dates, dropped: Dates, group: list[tuple[Entry, range]]) -> ScriptCall:
+    def _call(self, added: Dates, dropped: Dates, group: list[Change]) -> ScriptCall:
         rows = [
-            (entry.state(before), entry.state(entry.fed), *map(entry.bar, range(before.stop, len(entry.lines))), entry.meta())
-            for entry, before in group
+            (entry.state(before), entry.state(after), *map(entry.bar, range(before.stop, after.stop)), entry.meta())
+            for entry, before, after in group
         ]
         plan = {"fields": [*added, META], "dropped": dropped, "ttl": self._ttl, "rows": rows}
-        return [self.name(entry.symbol) for entry, _ in group], [json.dumps(plan)]
+        return [self.name(entry.symbol) for entry, _, _ in group], [json.dumps(plan)]
 
 
 def fields_of(entry: Entry) -> dict[Any, str]:

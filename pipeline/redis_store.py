@@ -131,6 +131,8 @@ def run_script(client: Redis, script: str, calls: Iterable[ScriptCall]) -> list[
     A pipeline that sends each call when it is made, so that the server works while the next one is made. Unlike
     redis-py's own commands it is not tried again when the connection breaks.
     """
+    import redis
+
     digest = client.script_load(script)
     connection = client.connection_pool.get_connection()
     sent = []
@@ -139,7 +141,7 @@ def run_script(client: Redis, script: str, calls: Iterable[ScriptCall]) -> list[
             connection.send_command("EVALSHA", digest, len(keys), *keys, *arguments)
             sent.append(keys)
         return [(keys, connection.read_response()) for keys in sent]
-    except BaseException:
+    except redis.RedisError:
         connection.disconnect()  # answers may be left in it
         raise
     finally:

@@ -29,7 +29,8 @@ def work(data_dir: pathlib.Path) -> dict[str, tuple[int, int]]:
 
 @pytest.mark.spark
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "is_central"), [(1, False), (2, True)])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("is_central", [False, True])
 def test_one_collection_one_spark_job_and_one_replica(
     market: SmallMarket, request: pytest.FixtureRequest, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, workers: int, is_central: bool
 ) -> None:
