@@ -22,9 +22,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import indicators
 from pipeline.config import ROOT
-from pipeline.spark import SparkJob
+from pipeline.indicators import kernel
+from pipeline.indicators.spark.submit import SparkJob
 
 SEED = 20240220
 BUCKETS = 2
@@ -32,15 +32,15 @@ BUCKETS = 2
 PLAIN = """
 import pathlib, sys
 import pyarrow.parquet as pq
-import indicators
+import kernel
 for path in sorted(pathlib.Path(sys.argv[1]).glob("*.parquet")):
-    values = indicators.compute(pq.ParquetFile(path).read())
+    values = kernel.compute(pq.ParquetFile(path).read())
     pq.write_table(values, pathlib.Path(sys.argv[2], path.name), compression="zstd")
 """
 
 
 class Indicators(SparkJob):
-    app = str(ROOT / "pipeline" / "jobs" / "compute_indicators.py")
+    app = str(ROOT / "pipeline" / "indicators" / "job.py")
     name = "benchmark"
 
 
@@ -58,13 +58,13 @@ def write_bars(folder: pathlib.Path, symbols: int, bars: int) -> None:
             "volume": random.integers(10_000, 10_000_000, len(close)),
             "wanted": np.tile(np.arange(bars) == bars - 1, len(names)),
         }
-        table = pa.table(columns).cast(indicators.INPUT_SCHEMA)
+        table = pa.table(columns).cast(kernel.INPUT_SCHEMA)
         pq.write_table(table, folder / f"bucket-{bucket:04d}.parquet", compression="zstd")
 
 
 def run_plain(source: pathlib.Path, target: pathlib.Path) -> float:
     target.mkdir(exist_ok=True)
-    (target.parent / "indicators.py").write_bytes((ROOT / "pipeline" / "indicators.py").read_bytes())
+    (target.parent / "kernel.py").write_bytes((ROOT / "pipeline" / "indicators" / "kernel.py").read_bytes())
     (target.parent / "plain.py").write_text(PLAIN)
     began = time.perf_counter()
     subprocess.run([sys.executable, target.parent / "plain.py", source, target], check=True)
@@ -73,7 +73,7 @@ def run_plain(source: pathlib.Path, target: pathlib.Path) -> float:
 
 def run_spark(source: pathlib.Path, target: pathlib.Path) -> float:
     began = time.perf_counter()
-    Indicators().submit([str(source), str(target), "--indicators", ",".join(indicators.INDICATORS)])
+    Indicators().submit([str(source), str(target), "--indicators", ",".join(kernel.INDICATORS)])
     return time.perf_counter() - began
 
 

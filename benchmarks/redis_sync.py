@@ -25,13 +25,13 @@ import redis
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from pipeline.database import CONFIG, migrate
-from pipeline.redis_feed import Feed, read_feed
-from pipeline.redis_hashes import fields_of
-from pipeline.redis_store import connect
-from pipeline.redis_sync import sync
-from pipeline.replica import replica_path
-from tests.servers import RedisServer
+from pipeline.database.connection import CONFIG, migrate
+from pipeline.database.replica import replica_path
+from pipeline.feed.content import Feed, read_feed
+from pipeline.feed.hashes import fields_of
+from pipeline.feed.server import connect
+from pipeline.feed.sync import sync
+from tests.support.servers import RedisServer
 
 FIRST = dt.date(2022, 6, 1)
 DAY, NEXT = dt.date(2024, 2, 15), dt.date(2024, 2, 16)
@@ -67,7 +67,9 @@ def make_replica(symbols: int, sessions: int) -> None:
                 """,
                 {"day": day, "first": first, "symbols": symbols},
             )
-            connection.execute("INSERT INTO table_updates VALUES (?, 'daily_watchlist', now())", [f"ScanWatchlist:{day}"])
+            connection.execute(
+                "INSERT INTO table_updates VALUES (?, 'daily_watchlist', now())", [f"ScanWatchlist:{day}"]
+            )
 
 
 def bare(server: RedisServer, payload: dict[str, dict[str, str]]) -> None:
@@ -111,7 +113,10 @@ def main() -> None:
         make_replica(options.symbols, options.sessions)
         measured = rounds(server, options.rounds)
         server.kill()
-    medians = {name: (statistics.median(s for s, _ in values), statistics.median(b for _, b in values)) for name, values in measured.items()}
+    medians = {
+        name: (statistics.median(s for s, _ in values), statistics.median(b for _, b in values))
+        for name, values in measured.items()
+    }
     report(medians)
 
 
@@ -140,9 +145,13 @@ def rounds(server: RedisServer, count: int) -> dict[str, list[tuple[float, int]]
 def report(medians: dict[str, tuple[float, float]]) -> None:
     for name, (seconds, size) in medians.items():
         print(f"{name:14}{seconds * 1000:8.1f} ms  {size / 1000:8.0f} kB")
-    (bare_time, _), (read, _), (full, all_bytes), (day, bytes_of_day) = (medians[name] for name in ("bare", "read", "full", "ordinary day"))
+    (bare_time, _), (read, _), (full, all_bytes), (day, bytes_of_day) = (
+        medians[name] for name in ("bare", "read", "full", "ordinary day")
+    )
     print(f"full / bare           {full / bare_time:6.2f}   with the reading {(read + full) / bare_time:6.2f}")
-    print(f"ordinary day / full   {day / full:6.2f}   with the reading {(read + day) / (read + full):6.2f}   in bytes {bytes_of_day / all_bytes:6.2f}")
+    print(
+        f"ordinary day / full   {day / full:6.2f}   with the reading {(read + day) / (read + full):6.2f}   in bytes {bytes_of_day / all_bytes:6.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -46,8 +46,14 @@ def with_download(server: str, symbols: list[str], first: dt.date, last: dt.date
         data = yfinance.data.YfData()
         data._cookie, data._crumb = True, "x"  # a cookie of Yahoo's never lands for another host
         frame = yfinance.download(
-            symbols, start=first, end=last + dt.timedelta(days=1), auto_adjust=False, actions=True,
-            threads=threads, progress=False, session=Redirected(impersonate="chrome"),
+            symbols,
+            start=first,
+            end=last + dt.timedelta(days=1),
+            auto_adjust=False,
+            actions=True,
+            threads=threads,
+            progress=False,
+            session=Redirected(impersonate="chrome"),
         )
     return float(frame["Close"].sum().sum())
 
@@ -58,9 +64,9 @@ def with_pipeline(url: str, symbols: list[str], first: dt.date, last: dt.date, t
     import pyarrow.compute
     import pyarrow.parquet
 
-    from pipeline.answers import batch_files
-    from pipeline.sources import BarRequest
-    from pipeline.sources.yahoo import YahooSource
+    from pipeline.sources.answers import batch_files
+    from pipeline.sources.protocol import BarRequest
+    from pipeline.sources.yahoo.source import YahooSource
 
     config = luigi.configuration.get_config()
     for name, value in {"base_url": url, "threads": str(threads), "requests_per_second": "100000"}.items():
@@ -68,7 +74,9 @@ def with_pipeline(url: str, symbols: list[str], first: dt.date, last: dt.date, t
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         YahooSource().collect([BarRequest(symbol, first, last) for symbol in symbols], folder, lambda *_: None)
-        return sum(pyarrow.compute.sum(pyarrow.parquet.read_table(path)["close"]).as_py() or 0 for path in batch_files(folder))
+        return sum(
+            pyarrow.compute.sum(pyarrow.parquet.read_table(path)["close"]).as_py() or 0 for path in batch_files(folder)
+        )
 
 
 def measure(kind: str, arguments: list[str]) -> tuple[float, float]:
@@ -102,8 +110,10 @@ def main() -> None:
             times.append(took)
         if abs(sums["download"] - sums["pipeline"]) > 1e-9 * sums["download"]:
             sys.exit(f"the two differ: {sums}")
-        sys.stdout.write(f"yf.download {seconds['download'][-1]:.1f} s, collect {seconds['pipeline'][-1]:.1f} s, "
-                         f"ratio {seconds['pipeline'][-1] / seconds['download'][-1]:.2f}\n")
+        sys.stdout.write(
+            f"yf.download {seconds['download'][-1]:.1f} s, collect {seconds['pipeline'][-1]:.1f} s, "
+            f"ratio {seconds['pipeline'][-1] / seconds['download'][-1]:.2f}\n"
+        )
         sys.stdout.flush()
     ratio = statistics.median(seconds["pipeline"]) / statistics.median(seconds["download"])
     sys.stdout.write(f"ratio of the medians {ratio:.2f}\n")

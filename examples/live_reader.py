@@ -83,14 +83,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--follow", action="store_true")
     options = parser.parse_args()
-    client = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"), decode_responses=True, socket_timeout=30)
+    client = redis.Redis.from_url(
+        os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"), decode_responses=True, socket_timeout=30
+    )
     update, stocks = read_watchlist(client)
-    print(f"{update['synced']} of {update['total']} symbols up to {update['session']}, written {update['at']} ({update['mode']})")
+    print(
+        f"{update['synced']} of {update['total']} symbols up to {update['session']}, written {update['at']} ({update['mode']})"
+    )
     for stock in stocks:
-        print(f"{stock.symbol:6} {stock.facts['scan_reason']:22} {len(stock.bars)} bars, last close {stock.bars[-1]['close']:.2f}")
+        print(
+            f"{stock.symbol:6} {stock.facts['scan_reason']:22} {len(stock.bars)} bars, last close {stock.bars[-1]['close']:.2f}"
+        )
     while True:
         for trigger in take_triggers(client, consumer=socket.gethostname(), wait=5.0 if options.follow else 0.0):
-            print(f"trigger {trigger['symbol']:6} {trigger['scan']}: close {trigger['close']:.2f}, volume from {trigger['volume_threshold']}")
+            print(
+                f"trigger {trigger['symbol']:6} {trigger['scan']}: close {trigger['close']:.2f}, volume from {trigger['volume_threshold']}"
+            )
         if not options.follow:
             break
 

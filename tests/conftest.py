@@ -15,13 +15,13 @@ import luigi.task_register
 import pytest
 
 from pipeline import calendar
-from pipeline.targets import RowTarget
+from pipeline.database.markers import RowTarget
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from tests.servers import RedisServer
-    from tests.small_market import SmallMarket
+    from tests.support.servers import RedisServer
+    from tests.support.small_market import SmallMarket
 
 #: Tests run in this order, so that a mistake shows in seconds: unmarked ones first, then by their costliest marker.
 ORDER = ("redis", "spark", "browser", "slow")
@@ -111,7 +111,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture
 def plain_spark(monkeypatch: pytest.MonkeyPatch) -> None:
     """Indicators computed in this process, by the function that Spark's workers call, file by file as they do."""
-    from pipeline import spark
+    from pipeline.indicators.spark import submit as spark
 
     monkeypatch.setattr(spark.SparkJob, "submit", compute_here)
 
@@ -119,21 +119,23 @@ def plain_spark(monkeypatch: pytest.MonkeyPatch) -> None:
 def compute_here(job: object, arguments: list[str]) -> None:
     import pyarrow.parquet as pq
 
-    from pipeline import indicators
+    from pipeline.indicators import kernel
 
     folder, output = pathlib.Path(arguments[0]), pathlib.Path(arguments[1])
     output.mkdir(parents=True)
     names = arguments[arguments.index("--indicators") + 1].split(",")
     for number, path in enumerate(sorted(folder.rglob("*.parquet"))):
-        pq.write_table(indicators.compute(pq.ParquetFile(path).read(), names), output / f"part-{number:04d}.parquet")
+        pq.write_table(kernel.compute(pq.ParquetFile(path).read(), names), output / f"part-{number:04d}.parquet")
 
 
 @pytest.fixture
-def here(data_dir: pathlib.Path, settings: Callable[..., None], plain_spark: None, monkeypatch: pytest.MonkeyPatch) -> SmallMarket:
+def here(
+    data_dir: pathlib.Path, settings: Callable[..., None], plain_spark: None, monkeypatch: pytest.MonkeyPatch
+) -> SmallMarket:
     """A small market that the pipeline, run in this process, takes for its source; no network, no JVM."""
-    from pipeline.sources import yahoo
-    from tests.runs import DirectSource
-    from tests.small_market import SmallMarket
+    from pipeline.sources.yahoo import source as yahoo
+    from tests.support.runs import DirectSource
+    from tests.support.small_market import SmallMarket
 
     market = SmallMarket()
     settings("nasdaq", min_symbols=20)
@@ -145,7 +147,7 @@ def here(data_dir: pathlib.Path, settings: Callable[..., None], plain_spark: Non
 @pytest.fixture
 def market() -> Iterator[SmallMarket]:
     """The same market behind HTTP, for the real clients."""
-    from tests.small_market import SmallMarket
+    from tests.support.small_market import SmallMarket
 
     with SmallMarket() as served:
         yield served
@@ -154,7 +156,7 @@ def market() -> Iterator[SmallMarket]:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A real server that the tests of a session share; see the fixture `redis`."""
-    from tests.servers import RedisServer
+    from tests.support.servers import RedisServer
 
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server

@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.cli import main
-from pipeline.database import database_path, writing
-from pipeline.day_view import columns, create_empty_day_view
-from pipeline.replica import replica_path
-from pipeline.sandbox import sandbox
-from pipeline.scans import Scan, check, configured_scans
-from pipeline.watchlist import day_view, store_watchlist, watchlist_rows
-from tests.stored_market import LAST, SESSIONS, fill
+from pipeline.cli.main import main
+from pipeline.database.connection import database_path, writing
+from pipeline.database.replica import replica_path
+from pipeline.watchlist.day_view import columns, create_empty_day_view
+from pipeline.watchlist.hits import day_view, store_watchlist, watchlist_rows
+from pipeline.watchlist.sandbox import sandbox
+from pipeline.watchlist.scans import Scan, check, configured_scans
+from tests.support.stored_market import LAST, SESSIONS, fill
 
 GUIDE = (pathlib.Path(__file__).resolve().parent.parent / "docs" / "analysis.md").read_text(encoding="utf-8")
 BARS = "SELECT symbol, date, close, volume FROM stock_data WHERE symbol = 'K01' ORDER BY date"
@@ -55,7 +55,11 @@ def test_csv_reads_back(replica: pathlib.Path) -> None:
 
 def test_json_reads_back(replica: pathlib.Path) -> None:
     rows = json.loads(run("query", "-", "--format", "json", stdin=BARS).stdout)
-    assert (len(rows), list(rows[0]), rows[-1]["date"]) == (140, ["symbol", "date", "close", "volume"], LAST.isoformat())
+    assert (len(rows), list(rows[0]), rows[-1]["date"]) == (
+        140,
+        ["symbol", "date", "close", "volume"],
+        LAST.isoformat(),
+    )
 
 
 @pytest.mark.parametrize("name", ["answer.parquet", "answer.csv", "answer.json"])
@@ -80,7 +84,12 @@ def test_markup_of_the_terminal_stays_text(replica: pathlib.Path) -> None:
 
 @pytest.mark.parametrize(
     ("sql", "told"),
-    [("DELETE FROM stock_data", "read-only"), ("CREATE TABLE x (a INTEGER)", "read-only"), ("FROM stock_dta", "stock_data"), ("SELEC 1", "syntax")],
+    [
+        ("DELETE FROM stock_data", "read-only"),
+        ("CREATE TABLE x (a INTEGER)", "read-only"),
+        ("FROM stock_dta", "stock_data"),
+        ("SELEC 1", "syntax"),
+    ],
 )
 def test_error_is_a_message(replica: pathlib.Path, sql: str, told: str) -> None:
     result = run("query", sql)

@@ -67,7 +67,9 @@ def test_the_margin_runs_from_an_early_close(clock, settings):
     settings("market", settle_minutes=90)
     clock(2023, 11, 24, 14, 29)
     assert calendar.latest_session() == day("2023-11-22")  # Thanksgiving lies between
-    with pytest.raises(SessionNotSettledError, match=r"settles on 2023-11-24 at 14:30 New York time .* --date 2023-11-22$"):
+    with pytest.raises(
+        SessionNotSettledError, match=r"settles on 2023-11-24 at 14:30 New York time .* --date 2023-11-22$"
+    ):
         calendar.check_session(day("2023-11-24"))
     clock(2023, 11, 24, 14, 30)
     assert calendar.latest_session() == day("2023-11-24")
@@ -90,7 +92,9 @@ def test_evening_in_new_york_is_tomorrow_in_utc(clock):
 @pytest.mark.parametrize("date", ["2024-02-21", "2024-02-24", "2024-12-25", "2031-01-01"])
 def test_the_future_is_refused_with_the_latest_session(clock, date):
     clock(2024, 2, 20, 20, 0)
-    with pytest.raises(SessionNotSettledError, match="the latest session that has settled is 2024-02-20: --date 2024-02-20"):
+    with pytest.raises(
+        SessionNotSettledError, match="the latest session that has settled is 2024-02-20: --date 2024-02-20"
+    ):
         calendar.check_session(day(date))
 
 

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.runs import ROOT
+from tests.support.runs import ROOT
 
 UNITS = sorted((ROOT / "deploy").glob("*.service")) + sorted((ROOT / "deploy").glob("*.timer"))
 PLACE = "/opt/nasdaq-daily-pipeline"

@@ -15,9 +15,8 @@ import luigi
 import pytest
 from luigi.parameter import ParameterVisibility
 
-from pipeline.config import SECTIONS, storage
+from pipeline.config import ROOT, SECTIONS, storage
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 LUIGI_CFG = ROOT / "config" / "luigi.cfg"
 
@@ -36,7 +35,13 @@ def is_secret(parameter: luigi.Parameter) -> bool:
 def written(parameter: luigi.Parameter) -> str:
     """A default as it is written in a configuration file."""
     value = parameter._default
-    return f"{value:.10g}" if isinstance(value, float) and value < 1e10 else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        f"{value:.10g}"
+        if isinstance(value, float) and value < 1e10
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
 
 
 def configuration_file() -> str:
@@ -45,7 +50,11 @@ def configuration_file() -> str:
     for section in SECTIONS:
         lines += ["", f"[{section.__name__}]"]
         for name, parameter in section.get_params():
-            value = f"${{{VARIABLES[section.__name__, name]}}}" if is_secret(parameter) else written(parameter).replace("%", "%%")
+            value = (
+                f"${{{VARIABLES[section.__name__, name]}}}"
+                if is_secret(parameter)
+                else written(parameter).replace("%", "%%")
+            )
             lines += [f"# {parameter.description}", f"{name} = {value}".rstrip()]
     return "\n".join(lines) + "\n"
 
@@ -56,7 +65,13 @@ def tables() -> str:
     for section in SECTIONS:
         rows = [f"### [{section.__name__}]", "", "| setting | default | what it does |", "|---|---|---|"]
         for name, parameter in section.get_params():
-            default = f"from `{VARIABLES[section.__name__, name]}`" if is_secret(parameter) else f"`{written(parameter)}`" if written(parameter) else "empty"
+            default = (
+                f"from `{VARIABLES[section.__name__, name]}`"
+                if is_secret(parameter)
+                else f"`{written(parameter)}`"
+                if written(parameter)
+                else "empty"
+            )
             rows.append(f"| `{name}` | {default} | {parameter.description.replace('|', '&#124;')} |")
         parts.append("\n".join(rows))
     return f"{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}"
@@ -67,7 +82,9 @@ def rewrite() -> None:
     text = LUIGI_CFG.read_text(encoding="utf-8")
     LUIGI_CFG.write_text(text.partition(OURS)[0] + configuration_file(), encoding="utf-8")
     page = CONFIGURATION.read_text(encoding="utf-8")
-    CONFIGURATION.write_text(page[: page.index(BEGIN)] + tables() + page[page.index(END) + len(END) :], encoding="utf-8")
+    CONFIGURATION.write_text(
+        page[: page.index(BEGIN)] + tables() + page[page.index(END) + len(END) :], encoding="utf-8"
+    )
 
 
 HOW = "pipeline/config.py has changed: `python tests/test_docs.py` brings config/luigi.cfg and docs/configuration.md up to date"
@@ -116,7 +133,9 @@ def test_every_setting_of_luigi_in_the_file_is_explained(monkeypatch):
         assert f"### [{section}]" in page, section
         rows = page.partition(f"### [{section}]")[2].partition("\n### ")[0]
         for name in parser.options(section):
-            assert re.search(rf"^\| `{name}` \| `{re.escape(parser.get(section, name))}` \| .{{10,}} \|$", rows, re.MULTILINE), f"[{section}] {name}"
+            assert re.search(
+                rf"^\| `{name}` \| `{re.escape(parser.get(section, name))}` \| .{{10,}} \|$", rows, re.MULTILINE
+            ), f"[{section}] {name}"
 
 
 def test_every_description_is_a_sentence_of_its_own():
@@ -129,8 +148,8 @@ def test_every_description_is_a_sentence_of_its_own():
 
 
 def test_the_columns_of_a_scan_are_listed(data_dir: pathlib.Path, settings: Callable[..., None]):
-    from pipeline.database import writing
-    from pipeline.day_view import columns, create_day_view
+    from pipeline.database.connection import writing
+    from pipeline.watchlist.day_view import columns, create_day_view
 
     page = CONFIGURATION.read_text(encoding="utf-8").partition("## The columns of a scan")[2]
     with writing() as connection:

@@ -11,13 +11,14 @@ import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from pipeline.config import ROOT
+
 # The interpreter behind this virtual environment, by its full name: fakes stand before it on the PATH.
 PYTHON = getattr(sys, "_base_executable", sys.executable)
 
 # An in-tree build backend, so that pip installs without a package index. It counts its calls, and where a pipe named
 # `gate` exists it stands still until the test opens the other end.
-BACKEND = '''
+BACKEND = """
 import os, zipfile
 
 def build_editable(folder, config_settings=None, metadata_directory=None):
@@ -32,7 +33,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
         wheel.writestr("example-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
         wheel.writestr("example-1.0.dist-info/RECORD", "")
     return name
-'''
+"""
 
 
 @pytest.fixture
@@ -41,7 +42,9 @@ def checkout(tmp_path: pathlib.Path) -> pathlib.Path:
     root = tmp_path / "a checkout"
     (root / "scripts").mkdir(parents=True)
     shutil.copy(ROOT / "scripts" / "environment", root / "scripts")
-    (root / "pyproject.toml").write_text('[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n')
+    (root / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
     (root / "backend.py").write_text(BACKEND)
     (root / "setup.cfg").write_text("[metadata]\nname = example\n")
     return root

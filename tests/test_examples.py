@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
-from pipeline import signals
-from pipeline.redis_feed import read_feed
-from pipeline.redis_store import connect
-from pipeline.redis_sync import sync
-from tests.feed import DAY, NEXT, FeedData
+from pipeline.feed import signals
+from pipeline.feed.content import read_feed
+from pipeline.feed.server import connect
+from pipeline.feed.sync import sync
+from tests.support.feed import DAY, NEXT, FeedData
 
 pytestmark = pytest.mark.redis
 
@@ -93,7 +93,11 @@ def test_the_rule(reader, price, volume, hit):
 def test_its_command_line(redis, redis_server, data):
     feed_redis(data, DAY)
     done = subprocess.run(
-        [sys.executable, str(EXAMPLE)], capture_output=True, text=True, check=True, env={**os.environ, "REDIS_URL": redis_server.url}
+        [sys.executable, str(EXAMPLE)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "REDIS_URL": redis_server.url},
     )
     lines = done.stdout.splitlines()
     assert lines[0].startswith("5 of 5 symbols up to 2024-02-15")

@@ -8,8 +8,17 @@ import duckdb
 import psutil
 import pytest
 
-from tests.runs import assert_same, options, processes_of, results, run_luigi, start_luigi, stray_files, wait_until
-from tests.small_market import UNKNOWN, SmallMarket
+from tests.support.runs import (
+    assert_same,
+    options,
+    processes_of,
+    results,
+    run_luigi,
+    start_luigi,
+    stray_files,
+    wait_until,
+)
+from tests.support.small_market import UNKNOWN, SmallMarket
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 

@@ -15,8 +15,17 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.runs import environment, options, processes_of, results, run_luigi, start_luigi, stray_files, wait_until
-from tests.small_market import SmallMarket
+from tests.support.runs import (
+    environment,
+    options,
+    processes_of,
+    results,
+    run_luigi,
+    start_luigi,
+    stray_files,
+    wait_until,
+)
+from tests.support.small_market import SmallMarket
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -53,7 +62,7 @@ def scheduler(tmp_path) -> Iterator[Scheduler]:
         "[scheduler]\nretry_count = 1\nworker_disconnect_delay = 5\nprune_on_get_work = true\n"
         "[resources]\nduckdb = 1\nspark = 1\n"
     )
-    command = [sys.executable, "-m", "pipeline.luigid", "--port", str(port), "--data-dir", str(folder)]
+    command = [sys.executable, "-m", "pipeline.runs.luigid", "--port", str(port), "--data-dir", str(folder)]
     variables = environment(folder, LUIGI_CONFIG_PATH=str(folder / "luigi.cfg"))
     with (folder / "luigid.log").open("wb") as log:
         server = subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)

@@ -9,10 +9,10 @@ import pytest
 import talib
 
 from pipeline import DailyPipeline
-from pipeline.database import duplicated_rows, reading, writing
+from pipeline.database.connection import duplicated_rows, reading, writing
 from tests.conftest import forget
-from tests.runs import assert_same, results, run_here, stray_files
-from tests.small_market import GONE, NEW, SPLIT, SPLIT_DAY, SYMBOLS, THIN, UNKNOWN
+from tests.support.runs import assert_same, results, run_here, stray_files
+from tests.support.small_market import GONE, NEW, SPLIT, SPLIT_DAY, SYMBOLS, THIN, UNKNOWN
 
 WEEK = [dt.date(2024, 2, day) for day in (14, 15, 16, 20, 21)]
 
@@ -26,7 +26,9 @@ def in_order(here, data_dir):
     """The tables after the week was run day by day, in order, from the market as it stands at its end."""
     assert run_all(WEEK)
     tables = results(data_dir)
-    assert all(len(tables[name]) > 0 for name in ("stock_data", "technical_indicators", "daily_watchlist", "corporate_actions"))
+    assert all(
+        len(tables[name]) > 0 for name in ("stock_data", "technical_indicators", "daily_watchlist", "corporate_actions")
+    )
     shutil.rmtree(data_dir)
     forget()
     return tables
@@ -54,8 +56,14 @@ def test_a_week_that_was_lived_through_agrees_with_the_source_at_its_end(here, d
             here.corrections["S20", WEEK[1]] = 1.01
         assert run_all([day])
     with reading() as connection:
-        stored = dict(connection.execute("SELECT symbol, list((date, close, volume) ORDER BY date) FROM stock_data GROUP BY symbol").fetchall())
-        states = connection.execute("SELECT symbol, list(state ORDER BY date) FROM price_coverage GROUP BY symbol").fetchall()
+        stored = dict(
+            connection.execute(
+                "SELECT symbol, list((date, close, volume) ORDER BY date) FROM stock_data GROUP BY symbol"
+            ).fetchall()
+        )
+        states = connection.execute(
+            "SELECT symbol, list(state ORDER BY date) FROM price_coverage GROUP BY symbol"
+        ).fetchall()
         splits = connection.execute("SELECT symbol, date, value FROM corporate_actions WHERE kind = 'split'").fetchall()
     for symbol, bars in stored.items():
         if symbol == GONE:
@@ -79,7 +87,19 @@ def assert_indicators_are_talibs(days):
         bars = connection.execute(
             "SELECT symbol, list(date ORDER BY date), list(close ORDER BY date), list(volume::DOUBLE ORDER BY date) FROM stock_data GROUP BY symbol"
         ).fetchall()
-        names = ("rsi_14", "macd", "macd_signal", "macd_hist", "bb_upper", "bb_middle", "bb_lower", "bb_position", "sma_20", "sma_50", "avg_volume_30")
+        names = (
+            "rsi_14",
+            "macd",
+            "macd_signal",
+            "macd_hist",
+            "bb_upper",
+            "bb_middle",
+            "bb_lower",
+            "bb_position",
+            "sma_20",
+            "sma_50",
+            "avg_volume_30",
+        )
         rows = connection.execute(f"SELECT symbol, date, {', '.join(names)} FROM technical_indicators").fetchall()
     found = {(symbol, date): values for symbol, date, *values in rows}
     checked = 0

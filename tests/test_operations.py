@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline import runlock
-from tests.fake_market import Fault
-from tests.runs import ROOT, environment, options, processes_of, run_luigi, start_luigi, wait_until
-from tests.small_market import SmallMarket
+from pipeline.runs import lock as runlock
+from tests.support.fake_market import Fault
+from tests.support.runs import ROOT, environment, options, processes_of, run_luigi, start_luigi, wait_until
+from tests.support.small_market import SmallMarket
 
 DOCUMENT = ROOT / "docs" / "operations.md"
 DAY = "2024-02-16"
@@ -87,7 +87,9 @@ def test_exit_20_data_of_other_people_is_missing(luigi: Luigi, tmp_path: pathlib
         "    def requires(self):\n        return Theirs()\n",
         encoding="utf-8",
     )
-    code, _ = luigi("Ours", "--module", "theirs", PYTHONPATH=f"{ROOT}:{tmp_path}", LUIGI_CONFIG_PATH=str(impatient(tmp_path)))
+    code, _ = luigi(
+        "Ours", "--module", "theirs", PYTHONPATH=f"{ROOT}:{tmp_path}", LUIGI_CONFIG_PATH=str(impatient(tmp_path))
+    )
     assert code == 20
 
 
@@ -119,7 +121,9 @@ def test_exit_30_a_stage_failed(luigi: Luigi, market: SmallMarket) -> None:
         ("RangeTradingDays", "--of", "DailyPipeline", "--start", "2024-02-17", "--stop", "2024-02-20"),
     ],
 )
-def test_exit_35_a_session_or_range_that_no_run_can_serve(luigi: Luigi, market: SmallMarket, arguments: tuple[str, ...]) -> None:
+def test_exit_35_a_session_or_range_that_no_run_can_serve(
+    luigi: Luigi, market: SmallMarket, arguments: tuple[str, ...]
+) -> None:
     code, said = luigi(*arguments)
     assert code == 35
     assert "Traceback" not in said
@@ -131,7 +135,9 @@ def test_exit_40_a_date_that_is_none(luigi: Luigi) -> None:
 
 
 def test_exit_40_the_scheduler_that_was_named_does_not_answer(luigi: Luigi) -> None:
-    code, _ = luigi("DailyPipeline", "--date", DAY, "--scheduler-url", "http://127.0.0.1:9", LUIGI_CORE_RPC_RETRY_WAIT="0")
+    code, _ = luigi(
+        "DailyPipeline", "--date", DAY, "--scheduler-url", "http://127.0.0.1:9", LUIGI_CORE_RPC_RETRY_WAIT="0"
+    )
     assert code == 40
 
 
@@ -147,7 +153,9 @@ def test_exit_137_a_run_was_killed(market: SmallMarket, tmp_path: pathlib.Path) 
 def ended_by(signum: int, market: SmallMarket, tmp_path: pathlib.Path) -> int:
     """The code of a run that got a signal while it was collecting prices; a shell says 128 + number for a negative one."""
     market.latency = 0.2
-    run = start_luigi("DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path, log=tmp_path / "log")
+    run = start_luigi(
+        "DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path, log=tmp_path / "log"
+    )
     wait_until(lambda: market.total, run)
     run.send_signal(signum)
     code = run.wait(timeout=60)
@@ -160,9 +168,13 @@ def wait_gone(data_dir: pathlib.Path) -> None:
         process.wait(timeout=30)
 
 
-def test_status_tells_of_a_run_under_way_and_of_why_the_last_one_failed(market: SmallMarket, tmp_path: pathlib.Path) -> None:
+def test_status_tells_of_a_run_under_way_and_of_why_the_last_one_failed(
+    market: SmallMarket, tmp_path: pathlib.Path
+) -> None:
     market.latency = 0.2
-    run = start_luigi("DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path, log=tmp_path / "log")
+    run = start_luigi(
+        "DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path, log=tmp_path / "log"
+    )
     wait_until(lambda: market.total, run)
     (during,) = json.loads(pipeline(tmp_path, "status", "--date", DAY, "--json").stdout)
     run.kill()
@@ -178,6 +190,16 @@ def test_status_tells_of_a_run_under_way_and_of_why_the_last_one_failed(market: 
 
 def test_retry_runs_the_session_again_and_ends_with_luigis_code(market: SmallMarket, tmp_path: pathlib.Path) -> None:
     market.every = Fault("500")
-    answer = pipeline(tmp_path, "retry", DAY, "--local-scheduler", *options(market, tmp_path / "data"), "--yahoo-retries", "0", "--scheduler-retry-delay", "0")
+    answer = pipeline(
+        tmp_path,
+        "retry",
+        DAY,
+        "--local-scheduler",
+        *options(market, tmp_path / "data"),
+        "--yahoo-retries",
+        "0",
+        "--scheduler-retry-delay",
+        "0",
+    )
     assert answer.returncode == 30, answer.stderr
     assert "2024-02-16: CollectPrices failed" in answer.stderr

@@ -15,7 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from pipeline.config import ROOT
+
 SETTINGS = configparser.ConfigParser()
 SETTINGS.read(ROOT / "setup.cfg", encoding="utf-8")
 
@@ -27,7 +28,13 @@ NOT_IMPORTED = {
     "numpy": "the columns that TA-Lib takes",
 }
 #: Imported by pipeline/, and brought by a declared dependency that cannot be without it.
-BROUGHT_ALONG = {"curl-cffi": "yfinance", "markupsafe": "jinja2", "py4j": "pyspark", "pytz": "yfinance", "tornado": "luigi"}
+BROUGHT_ALONG = {
+    "curl-cffi": "yfinance",
+    "markupsafe": "jinja2",
+    "py4j": "pyspark",
+    "pytz": "yfinance",
+    "tornado": "luigi",
+}
 
 SCRIPTS = sorted(path for folder in ("scripts", ".ci") for path in (ROOT / folder).iterdir() if path.is_file())
 BASH_SCRIPTS = [path for path in SCRIPTS if re.match(r"#.*(bash|shellcheck)", path.read_text(encoding="utf-8"))]
@@ -55,8 +62,12 @@ def imported_modules() -> set[str]:
 
 def imported_distributions() -> set[str]:
     known = importlib.metadata.packages_distributions()
-    own = {path.stem for path in (ROOT / "pipeline").rglob("*.py")}  # a job's file stands beside its helpers on a worker
-    return {canonicalize_name(known[module][0]) for module in imported_modules() if module in known or module not in own}
+    own = {
+        path.stem for path in (ROOT / "pipeline").rglob("*.py")
+    }  # a job's file stands beside its helpers on a worker
+    return {
+        canonicalize_name(known[module][0]) for module in imported_modules() if module in known or module not in own
+    }
 
 
 def test_everything_imported_is_declared() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
-from pipeline.answers import ANSWER_SCHEMA, batch_names, land_batch, unanswered
-from pipeline.sources import BarRequest, Progress
+from pipeline.sources.answers import ANSWER_SCHEMA, batch_names, land_batch, unanswered
+from pipeline.sources.protocol import BarRequest, Progress
 
 BATCH_SIZE = 100
 

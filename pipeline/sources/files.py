@@ -22,11 +22,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import calendar
-from pipeline.answers import ANSWER_SCHEMA
 from pipeline.config import absolute, files
+from pipeline.database.sql import identifier, literal
 from pipeline.errors import FilesSourceError, ListingUnavailableError
-from pipeline.sources import BarRequest, Company, Listing, Progress
+from pipeline.sources.answers import ANSWER_SCHEMA
 from pipeline.sources.batches import collect_in_batches, repeated
+from pipeline.sources.protocol import BarRequest, Company, Listing, Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +141,9 @@ class FilesSource:
         with duckdb.connect() as connection:
             selects = [select(connection, path, number, TABLES[table]) for number, path in enumerate(paths)]
             try:
-                connection.execute(f"CREATE VIEW {table} AS FROM ({' UNION ALL '.join(selects)}) WHERE symbol IS NOT NULL")
+                connection.execute(
+                    f"CREATE VIEW {table} AS FROM ({' UNION ALL '.join(selects)}) WHERE symbol IS NOT NULL"
+                )
                 yield connection
             except duckdb.Error as error:
                 raise FilesSourceError(unreadable(connection, paths, selects, error)) from error
@@ -171,14 +174,15 @@ def data_files(folder: pathlib.Path) -> list[pathlib.Path]:
         raise FilesSourceError(f"there is no folder {folder}; [files] path is the folder that has listings/ and bars/")
     found = sorted(p for p in folder.iterdir() if p.suffix in READERS and not p.name.startswith("."))
     if not found:
-        raise FilesSourceError(f"{folder} has no file that ends in {' or '.join(READERS)}; docs/files-source.md says what belongs there")
+        raise FilesSourceError(
+            f"{folder} has no file that ends in {' or '.join(READERS)}; docs/files-source.md says what belongs there"
+        )
     return found
 
 
 def select(connection: duckdb.DuckDBPyConnection, path: pathlib.Path, number: int, columns: dict[str, Column]) -> str:
     """The query that reads a file as `columns`. Raises FilesSourceError when it lacks a required one."""
-    quoted = str(path).replace("'", "''")
-    reader = READERS[path.suffix].format(path=f"'{quoted}'")
+    reader = READERS[path.suffix].format(path=literal(path))
     try:
         described = connection.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()
     except duckdb.Error as error:
@@ -200,7 +204,7 @@ def expression(path: pathlib.Path, present: dict[str, tuple[str, str]], name: st
             raise FilesSourceError(f"{path} lacks the column {name} ({hint}); it has {', '.join(present)[:300]}")
         return f"NULL::{column.type}"
     written, kind = present[name]
-    value = '"' + written.replace('"', '""') + '"'
+    value = identifier(written)
     if kind == "VARCHAR":
         value = f"nullif(trim({value}), '')"
         if column.type == "DATE":  # a cast would read 16/02/24 as a day of the year 16

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import luigi
 
 from pipeline import calendar
-from pipeline.database import writing
+from pipeline.database.connection import writing
+from pipeline.database.markers import MarkerTarget, RowTarget
 from pipeline.errors import PipelineError
 from pipeline.parameters import SessionParameter, as_tuple
-from pipeline.targets import MarkerTarget, RowTarget
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -109,7 +109,9 @@ class SessionTask(luigi.Task):
     def process_ready(self) -> dict[dt.date, Outcome]:
         """Process the sessions that are not done and whose requirements are."""
         due = [session for session in self.sessions if not self.is_done(session)]
-        committed: dict[dt.date, Outcome] = {session: {"recovered": True} for session in due if self.row(session).exists()}
+        committed: dict[dt.date, Outcome] = {
+            session: {"recovered": True} for session in due if self.row(session).exists()
+        }
         ready = [s for s in due if s not in committed and all(stage(date=s).complete() for stage in self.follows)]
         self._unfinished = len(committed) + len(ready) < len(due)
         return {**committed, **(self.process(ready) if ready else {})}

@@ -6,12 +6,12 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 
 from pipeline.calendar import is_session
-from pipeline.database import database_path, writing
-from pipeline.notifications import notify
-from pipeline.replica import replica_path
-from pipeline.report import report_path
-from pipeline.staleness import settle_session
-from pipeline.targets import MarkerTarget, RowTarget
+from pipeline.database.connection import database_path, writing
+from pipeline.database.markers import MarkerTarget, RowTarget
+from pipeline.database.replica import replica_path
+from pipeline.market.staleness import settle_session
+from pipeline.report.page import report_path
+from pipeline.runs.notifications import notify
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.cleanup import CleanUpFiles
 from pipeline.tasks.report import GenerateReport
@@ -42,6 +42,7 @@ class DailyPipeline(SessionTask):
         """Those of the dates that are done, or have no session, by one query."""
         rows = RowTarget.update_ids(database_path())
         return [
-            day for day in dates
+            day
+            for day in dates
             if not is_session(day) or (f"DailyPipeline:{day}" in rows and MarkerTarget("DailyPipeline", day).exists())
         ]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.config import market
-from pipeline.database import reading
-from pipeline.notifications import notify
-from pipeline.targets import MarkerTarget
+from pipeline.database.connection import reading
+from pipeline.database.markers import MarkerTarget
+from pipeline.runs.notifications import notify
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.replica import ReplicateDatabase
 
@@ -45,12 +45,18 @@ def corrections(session: dt.date) -> str:
 def summary(connection: DuckDBPyConnection, session: dt.date) -> str:
     """One line on a session: bars, what is missing, hits by scan."""
     states = dict(
-        connection.execute("SELECT state, count(*) FROM price_coverage WHERE date = ? GROUP BY state", [session]).fetchall()
+        connection.execute(
+            "SELECT state, count(*) FROM price_coverage WHERE date = ? GROUP BY state", [session]
+        ).fetchall()
     )
     hits = connection.execute(
         "SELECT scan_reason, count(*) FROM daily_watchlist WHERE scan_date = ? GROUP BY ALL ORDER BY ALL", [session]
     ).fetchall()
     found = ", ".join(f"{count} {scan}" for scan, count in hits) or "no hit"
-    missing = ", ".join(f"{states[state]:,} {state}" for state in ("not_traded", "unknown", "failed") if state in states)
+    missing = ", ".join(
+        f"{states[state]:,} {state}" for state in ("not_traded", "unknown", "failed") if state in states
+    )
     simulated = " (simulated market)" if market().source == "simulated" else ""
-    return f"{session}{simulated}: {states.get('stored', 0):,} bars{', ' + missing if missing else ''}; watchlist: {found}"
+    return (
+        f"{session}{simulated}: {states.get('stored', 0):,} bars{', ' + missing if missing else ''}; watchlist: {found}"
+    )

@@ -9,19 +9,19 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.adjustment import restated_symbols, whole_histories
 from pipeline.config import market, quality, storage
-from pipeline.database import writing
+from pipeline.database.connection import writing
 from pipeline.errors import CoverageError, PipelineError, SourceOutageError
-from pipeline.price_load import read_answers, store_answers, store_coverage
-from pipeline.price_plan import plan
-from pipeline.progress import Bar
-from pipeline.scans import configured_scans
-from pipeline.sources import BarRequest
-from pipeline.sources.configured import configured_source
-from pipeline.succession import close_reused
+from pipeline.market.adjustment import restated_symbols, whole_histories
+from pipeline.market.load import read_answers, store_answers, store_coverage
+from pipeline.market.plan import plan
+from pipeline.market.succession import close_reused
+from pipeline.sources.protocol import BarRequest
+from pipeline.sources.registry import configured_source
 from pipeline.tasks.base import Outcome, SessionTask
+from pipeline.tasks.progress import Bar
 from pipeline.tasks.symbols import CollectSymbols
+from pipeline.watchlist.scans import configured_scans
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -80,7 +80,7 @@ class CollectPrices(SessionTask):
         for symbol, evidence in restated.items():
             logger.info("%s: %s; its whole history is fetched anew", symbol, evidence)
         self._collect([renewal for renewal in renewals if renewal not in requests], folder)
-        from pipeline.answers import unanswered
+        from pipeline.sources.answers import unanswered
 
         if market().offline:  # answers older than the stored history are on a former basis: they add nothing
             missing = {request.symbol for request in unanswered(folder, renewals)}
@@ -113,8 +113,7 @@ def symbols_lost(connection: DuckDBPyConnection, session: dt.date) -> int:
         """
         SELECT count(*) FROM price_coverage c JOIN price_ranges r USING (symbol)
         WHERE c.date = $session AND c.state = 'unknown' AND r.last_asked >= (
-            SELECT max(split_part(update_id, ':', 2)::DATE) FROM table_updates
-            WHERE update_id LIKE 'CollectPrices:%' AND split_part(update_id, ':', 2)::DATE < $session
+            SELECT max(session) FROM finished_stages WHERE stage = 'CollectPrices' AND session < $session
         )
         """,
         {"session": session},
@@ -122,10 +121,12 @@ def symbols_lost(connection: DuckDBPyConnection, session: dt.date) -> int:
     return row[0] if row else 0
 
 
-def ask_again(connection: DuckDBPyConnection, session: dt.date, reason: str) -> None:
-    """Have the next run of the session ask the source anew, although it has answered before."""
+def ask_again(connection: DuckDBPyConnection, session: dt.date, reason: str, with_listing: bool = False) -> None:
+    """Have the next run of the session ask the source anew, although it has answered before; for the listing, too."""
     connection.execute("DELETE FROM recollections WHERE date = ?", [session])
-    connection.execute("INSERT INTO recollections (date, reason) VALUES (?, ?)", [session, reason])
+    connection.execute(
+        "INSERT INTO recollections (date, reason, with_listing) VALUES (?, ?, ?)", [session, reason, with_listing]
+    )
 
 
 def supersede(folder: pathlib.Path) -> None:
@@ -142,7 +143,9 @@ def describe(sessions: Sequence[dt.date]) -> str:
 
 def described(changes: dict[str, int]) -> str:
     """What happened to the stored bars, in words."""
-    return ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in changes.items() if n) or "no bar is new or differs"
+    return (
+        ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in changes.items() if n) or "no bar is new or differs"
+    )
 
 
 def _counted(counts: dict[str, int]) -> str:
@@ -151,7 +154,8 @@ def _counted(counts: dict[str, int]) -> str:
 
 def _too_few(connection: DuckDBPyConnection, session: dt.date, coverage: float, counts: dict[str, int]) -> str:
     rows = connection.execute(
-        "SELECT symbol, reason FROM price_coverage WHERE date = ? AND state = 'failed' ORDER BY symbol LIMIT 5", [session]
+        "SELECT symbol, reason FROM price_coverage WHERE date = ? AND state = 'failed' ORDER BY symbol LIMIT 5",
+        [session],
     ).fetchall()
     names = "; ".join(f"{symbol}: {reason}" for symbol, reason in rows)
     return (

@@ -15,13 +15,17 @@ from collections.abc import Sequence
 import luigi
 from luigi.task import MixinNaiveBulkComplete
 
-from pipeline import calendar, redis_health, redis_state, redis_sync, signals
-from pipeline.database import writing
+from pipeline import calendar
+from pipeline.database.connection import writing
 from pipeline.errors import RedisUnhealthyError
-from pipeline.notifications import notify
-from pipeline.redis_feed import check_session, read_feed, wanted_session
-from pipeline.redis_state import State
-from pipeline.redis_store import connect
+from pipeline.feed import health as redis_health
+from pipeline.feed import signals
+from pipeline.feed import state as redis_state
+from pipeline.feed import sync as redis_sync
+from pipeline.feed.content import check_session, read_feed, wanted_session
+from pipeline.feed.server import connect
+from pipeline.feed.state import State
+from pipeline.runs.notifications import notify
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.daily import DailyPipeline
 
@@ -47,7 +51,9 @@ class RedisStage(MixinNaiveBulkComplete, SessionTask):
 
     def requires(self) -> list[SessionTask]:
         return [
-            stage(date=self.date, force_full=self.force_full) if issubclass(stage, RedisStage) else stage(date=self.date)
+            stage(date=self.date, force_full=self.force_full)
+            if issubclass(stage, RedisStage)
+            else stage(date=self.date)
             for stage in self.follows
         ]
 

@@ -6,8 +6,8 @@ import datetime as dt
 import logging
 from collections.abc import Sequence
 
+from pipeline.database.replica import publish, replica_path
 from pipeline.errors import ReplicaError
-from pipeline.replica import publish, replica_path
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.watchlist import ScanWatchlist
 

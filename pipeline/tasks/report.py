@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from pipeline.database import reading
+from pipeline.database.connection import reading
 from pipeline.files import write_text
-from pipeline.report import index_path, render, render_index, report_path
+from pipeline.report.page import index_path, render, render_index, report_path
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.notify import NotifySuccess
 

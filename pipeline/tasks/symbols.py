@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING
 
 from pipeline.calendar import latest_session
 from pipeline.config import quality
-from pipeline.database import writing
+from pipeline.database.connection import writing
 from pipeline.errors import ListingOutdatedError, PipelineError
-from pipeline.listings import check_size, obtain, store
-from pipeline.scans import configured_scans
-from pipeline.sources.configured import configured_source
+from pipeline.market.listings import check_size, obtain, store
+from pipeline.market.universe import snapshot_dates, snapshot_for
+from pipeline.sources.registry import configured_source
 from pipeline.tasks.base import Outcome, SessionTask
-from pipeline.universe import snapshot_dates, snapshot_for
+from pipeline.watchlist.scans import configured_scans
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 logger = logging.getLogger("pipeline")
-
-#: The reason in `recollections` for which the listing, too, is asked for again.
-LISTING_TOO = "reset by an operator, with the listing"
 
 
 class CollectSymbols(SessionTask):
@@ -77,7 +74,7 @@ class CollectSymbols(SessionTask):
 
 def _asked_again(connection: DuckDBPyConnection) -> set[dt.date]:
     """The sessions whose listing an operator wants anew, as far as the source still gives it."""
-    rows = connection.execute("SELECT DISTINCT date FROM recollections WHERE reason = ?", [LISTING_TOO]).fetchall()
+    rows = connection.execute("SELECT DISTINCT date FROM recollections WHERE with_listing").fetchall()
     return {date for (date,) in rows if configured_source().keeps_listings or date == latest_session()}
 
 

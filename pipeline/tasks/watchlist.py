@@ -6,12 +6,12 @@ import datetime as dt
 import logging
 from collections.abc import Sequence
 
-from pipeline.database import writing
+from pipeline.database.connection import writing
 from pipeline.errors import ScanError
-from pipeline.scans import configured_scans
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.indicators import ComputeIndicators
-from pipeline.watchlist import day_view, hits_by_scan, store_watchlist, watchlist_rows
+from pipeline.watchlist.hits import day_view, hits_by_scan, store_watchlist, watchlist_rows
+from pipeline.watchlist.scans import configured_scans
 
 logger = logging.getLogger("pipeline")
 

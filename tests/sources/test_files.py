@@ -9,11 +9,11 @@ import luigi
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.answers import ANSWER_SCHEMA, batch_files
 from pipeline.config import ROOT
 from pipeline.errors import FilesSourceError, ListingUnavailableError
-from pipeline.sources import BarRequest, Company
+from pipeline.sources.answers import ANSWER_SCHEMA, batch_files
 from pipeline.sources.files import TABLES, FilesSource
+from pipeline.sources.protocol import BarRequest, Company
 
 FIRST, LAST = dt.date(2024, 2, 15), dt.date(2024, 2, 16)
 BARS = """symbol,date,open,high,low,close,volume
@@ -62,7 +62,11 @@ def collected(vendor, *requests):
 
 
 def test_reads_a_listing_with_tickers_that_look_like_values(vendor):
-    put(vendor, "listings/all.csv", "symbol,name,market_cap\nNA,Nano Labs,54075890\nTRUE,TrueCar,300\nNAN,\"Nan, Inc.\",\nON,,0.00\n")
+    put(
+        vendor,
+        "listings/all.csv",
+        'symbol,name,market_cap\nNA,Nano Labs,54075890\nTRUE,TrueCar,300\nNAN,"Nan, Inc.",\nON,,0.00\n',
+    )
     assert listed() == {
         "NA": Company("NA", "Nano Labs", market_cap=54075890.0),
         "TRUE": Company("TRUE", "TrueCar", market_cap=300.0),
@@ -115,13 +119,17 @@ def test_reads_all_columns_of_a_parquet_listing(vendor):
         "'Computers' AS industry, 'United States' AS country, 1980.0 AS ipo_year, 182.31 AS last_sale, -1.55 AS net_change, "
         "5368709120.0 AS volume, 'ignored' AS extra UNION ALL SELECT NULL, 'no symbol', 'NaN', NULL, NULL, NULL, NULL, 'NaN', NULL, NULL, NULL, NULL",
     )
-    expected = Company("AAPL", "Apple", "Technology", "Computers", "United States", 2.8e12, 1980, 182.31, -1.55, 5368709120)
+    expected = Company(
+        "AAPL", "Apple", "Technology", "Computers", "United States", 2.8e12, 1980, 182.31, -1.55, 5368709120
+    )
     assert listed() == {"AAPL": expected}
 
 
 def test_no_listing_early_enough(vendor):
     put(vendor, "listings/a.csv", "symbol,name,market_cap,date\nAAPL,Apple,1,2024-02-16\n")
-    with pytest.raises(ListingUnavailableError, match="no listing for 2024-02-15 or earlier: the first one there is of 2024-02-16"):
+    with pytest.raises(
+        ListingUnavailableError, match="no listing for 2024-02-15 or earlier: the first one there is of 2024-02-16"
+    ):
         FilesSource().listing(FIRST)
 
 
@@ -139,7 +147,10 @@ def test_collects_the_range_asked_for(vendor):
 def test_every_request_has_an_answer(vendor):
     put(vendor, "bars/all.csv", BARS)
     rows = collected(vendor, ("NA", FIRST, FIRST), ("GONE", FIRST, LAST))
-    assert [(row["symbol"], row["status"], row["date"]) for row in rows] == [("NA", "ok", None), ("GONE", "unknown", None)]
+    assert [(row["symbol"], row["status"], row["date"]) for row in rows] == [
+        ("NA", "ok", None),
+        ("GONE", "unknown", None),
+    ]
     assert rows[1]["reason"] == "the files have no bar of this symbol"
 
 
@@ -168,7 +179,13 @@ def test_dividends_splits_and_empty_sessions(vendor):
         "COO,2024-02-15,,,,,,0.03,\nCOO,2024-02-16,93.1,94.3,92.3,93.8,1200000,,4\n",
     )
     empty, split = collected(vendor, ("COO", FIRST, LAST))
-    assert (empty["date"], empty["close"], empty["volume"], empty["dividend"], empty["split_ratio"]) == (FIRST, None, None, 0.03, None)
+    assert (empty["date"], empty["close"], empty["volume"], empty["dividend"], empty["split_ratio"]) == (
+        FIRST,
+        None,
+        None,
+        0.03,
+        None,
+    )
     assert (split["close"], split["dividend"], split["split_ratio"]) == (93.8, None, 4.0)
 
 
@@ -221,7 +238,10 @@ def test_a_missing_column_of_the_bars(vendor, column):
         collected(vendor, ("NA", FIRST, LAST))
 
 
-@pytest.mark.parametrize(("good", "bad"), [("1.94", "about two"), ("2024-02-16", "16/02/24"), ("2024-02-16", "20240216"), ("195574", "1e400")])
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [("1.94", "about two"), ("2024-02-16", "16/02/24"), ("2024-02-16", "20240216"), ("195574", "1e400")],
+)
 def test_a_value_that_cannot_be_read_names_its_file(vendor, good, bad):
     put(vendor, "bars/1.csv", BARS)
     put(vendor, "bars/2.csv", BARS.replace(good, bad))

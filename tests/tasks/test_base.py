@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import pytest
 
-from pipeline.database import writing
+from pipeline.database.connection import writing
 from pipeline.errors import CoverageError, SessionNotSettledError
 from pipeline.tasks.base import SessionTask
 from tests.conftest import forget
-from tests.runs import run_here
+from tests.support.runs import run_here
 
 DAYS = [dt.date(2024, 2, day) for day in (12, 13, 14, 15, 16)]
 BAD = DAYS[2]
@@ -34,7 +34,9 @@ class Stage(SessionTask):
                 if session in Stage.bad.get(family, ()):
                     outcomes[session] = CoverageError(f"{session} is bad")
                     continue
-                connection.execute("INSERT INTO corporate_actions VALUES (?, ?, 'split', 1, DEFAULT)", [family, session])
+                connection.execute(
+                    "INSERT INTO corporate_actions VALUES (?, ?, 'split', 1, DEFAULT)", [family, session]
+                )
                 self.finish(connection, session)
                 outcomes[session] = {"rows": 1}
         return outcomes
@@ -64,7 +66,9 @@ class StageFour(Stage):
 def fresh(data_dir, settings):
     Stage.calls, Stage.bad, Stage.broken = [], {}, set()
     settings("scheduler", retry_count=1, retry_delay=0, stable_done_cooldown_secs=0)
-    settings("worker", wait_interval=0.01, wait_jitter=0, keep_alive="true", max_reschedules=1, check_complete_on_run="true")
+    settings(
+        "worker", wait_interval=0.01, wait_jitter=0, keep_alive="true", max_reschedules=1, check_complete_on_run="true"
+    )
 
 
 def rows():
@@ -156,7 +160,12 @@ def test_a_day_without_a_session_is_done_and_runs_nothing(caplog):
     caplog.set_level("INFO", "pipeline")
     assert run_here(StageFour(date=dt.date(2024, 2, 19)))
     assert Stage.calls == []
-    assert caplog.text.count("2024-02-19 is no session of XNAS: nothing to do (sessions around it: 2024-02-16 and 2024-02-20)") == 1
+    assert (
+        caplog.text.count(
+            "2024-02-19 is no session of XNAS: nothing to do (sessions around it: 2024-02-16 and 2024-02-20)"
+        )
+        == 1
+    )
 
 
 def test_a_session_that_has_not_settled_is_refused(clock):

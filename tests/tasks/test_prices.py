@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from pipeline.tasks.prices import CollectPrices
-from tests.fake_market import Fault
-from tests.runs import results, run_here
+from tests.support.fake_market import Fault
+from tests.support.runs import results, run_here
 
 BEFORE, DAY, AFTER = dt.date(2024, 2, 14), dt.date(2024, 2, 15), dt.date(2024, 2, 16)
 

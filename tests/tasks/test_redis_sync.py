@@ -16,9 +16,9 @@ from pipeline.tasks.redis_sync import (
     RedisWatchlistSync,
     SyncRedis,
 )
-from tests.feed import DAY, NEXT, SATURDAY, TUESDAY, FeedData
-from tests.runs import run_here, run_luigi
-from tests.test_redis_sync import KEY, assert_holds
+from tests.feed.test_sync import KEY, assert_holds
+from tests.support.feed import DAY, NEXT, SATURDAY, TUESDAY, FeedData
+from tests.support.runs import run_here, run_luigi
 
 pytestmark = pytest.mark.redis
 
@@ -37,7 +37,10 @@ def data(redis, data_dir, settings):
 @pytest.fixture
 def ran():
     """The tasks that did something, in their order."""
-    before = {cls: {event: set(calls) for event, calls in events.items()} for cls, events in luigi.Task._event_callbacks.items()}
+    before = {
+        cls: {event: set(calls) for event, calls in events.items()}
+        for cls, events in luigi.Task._event_callbacks.items()
+    }
     found: list[str] = []
     luigi.Task.event_handler(luigi.Event.START)(lambda task: found.append(task.task_family))
     yield found
@@ -86,11 +89,13 @@ def test_a_redis_that_was_lost_is_fed_again(redis, data, ran, loss):
 
 def test_a_day_that_was_reset_is_synced_again(redis, data, ran):
     """Its rows are gone from the database, while Redis still holds the day."""
-    from pipeline.database import writing
+    from pipeline.database.connection import writing
 
     run_here(RedisWatchlistSync(date=DAY))
     with writing() as connection:
-        connection.execute("DELETE FROM table_updates WHERE update_id LIKE '%Redis%:2024-02-15' OR update_id LIKE 'PrepareSignals:%'")
+        connection.execute(
+            "DELETE FROM table_updates WHERE update_id LIKE '%Redis%:2024-02-15' OR update_id LIKE 'PrepareSignals:%'"
+        )
     data.scans[DAY] = data.symbols[4:12]
     data.finish(DAY)
     ran.clear()
@@ -100,9 +105,9 @@ def test_a_day_that_was_reset_is_synced_again(redis, data, ran):
 
 
 def test_damage_that_the_health_check_finds_is_repaired_by_the_next_run(redis, data, ran, settings, monkeypatch):
-    import pipeline.redis_sync
+    import pipeline.feed.sync
 
-    real = pipeline.redis_sync.sync
+    real = pipeline.feed.sync.sync
 
     def damaging(client, feed, force_full=False):
         state = real(client, feed, force_full)
@@ -110,7 +115,7 @@ def test_damage_that_the_health_check_finds_is_repaired_by_the_next_run(redis, d
         return state
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline.redis_sync, "sync", damaging)
+        patched.setattr(pipeline.feed.sync, "sync", damaging)
         assert not run_here(RedisWatchlistSync(date=DAY))
     assert ran == ["SyncRedis", "CheckRedisHealth"]
     assert run_here(RedisWatchlistSync(date=DAY))
@@ -189,7 +194,9 @@ def test_a_range_ends_with_its_last_day(redis, data):
     assert RedisWatchlistSync.bulk_complete([DAY, NEXT, TUESDAY]) == [DAY, NEXT]
 
 
-def test_the_daily_pipeline_is_run_first_and_not_touched_by_a_redis_that_is_down(here, redis, settings, redis_server, tmp_path):
+def test_the_daily_pipeline_is_run_first_and_not_touched_by_a_redis_that_is_down(
+    here, redis, settings, redis_server, tmp_path
+):
     """The whole pipeline in this process: with Redis down all of it but the feed is done; the next run adds the feed."""
     here.as_of = dt.date(2024, 2, 16)
     settings("redis", url="redis://127.0.0.1:1/0", retries=0)
@@ -214,7 +221,9 @@ def test_the_command_line(redis, redis_server, data, data_dir, tmp_path):
     assert code == 0 and "full sync: 0 new, 8 updated" in log
     code, log = run_luigi("ManualFullSync", *options, "--workers", "2", home=tmp_path, REDIS_URL=redis_server.url)
     assert code == 0 and "full sync: 0 new, 8 updated" in log
-    code, log = run_luigi("RedisWatchlistSync", *options, "--force-full", "--workers", "2", home=tmp_path, REDIS_URL=redis_server.url)
+    code, log = run_luigi(
+        "RedisWatchlistSync", *options, "--force-full", "--workers", "2", home=tmp_path, REDIS_URL=redis_server.url
+    )
     assert code == 0 and "full sync: 0 new, 8 updated" in log
     runs = [json.loads(text) for text in redis.lrange("nasdaq:dag_performance_metrics", 0, -1)]
     assert [run["task"] for run in runs].count("RedisWatchlistSync") == 3

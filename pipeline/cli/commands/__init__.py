@@ -1,0 +1,1 @@
+"""One command a file, named as the command is; each has a `command`."""

@@ -1,0 +1,84 @@
+"""`pipeline evaluate`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import pathlib
+
+import click
+from rich.table import Table
+
+from pipeline.cli.terminal import console
+from pipeline.config import market
+from pipeline.database.connection import reading
+from pipeline.database.replica import published
+from pipeline.files import write_text
+from pipeline.report.evaluation_page import page_path, render_evaluation
+from pipeline.watchlist.evaluation import Estimate, Evaluation, evaluate
+from pipeline.watchlist.scans import configured_scans
+
+DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command()
+@click.option("--start", type=DAY, required=True, help="First session.")
+@click.option("--stop", type=DAY, required=True, help="Last session, included.")
+@click.option("--strict", is_flag=True, help="Leave sessions out whose listing is of a later day.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    help="The page; default: reports/evaluation.html.",
+)
+def command(start: dt.datetime, stop: dt.datetime, strict: bool, output: pathlib.Path | None) -> None:
+    """Judge each rule by what its hits did next, and make a page of it.
+
+    Every rule is applied to the stored sessions of the range as it is configured now. Its hits are compared, after 1, 5
+    and 20 sessions, with the median of all symbols of their session. Reads the replica.
+
+    \b
+    pipeline evaluate --start 2023-09-01 --stop 2024-02-20
+    pipeline evaluate --start 2023-09-01 --stop 2024-02-20 --set scans.extra=mine.toml
+    """
+    declared = configured_scans()
+    with reading(published()) as connection:
+        found = evaluate(connection, start.date(), stop.date(), declared, strict)
+    screen = console()
+    screen.print(as_table(found))
+    if found.later_listings:
+        screen.print(
+            f"{found.later_listings} of {found.sessions} sessions used a listing of a later day (--strict leaves them out)"
+        )
+    page = output or page_path()
+    write_text(page, render_evaluation(found, declared, market().source == "simulated"))
+    click.echo(f"page: {page}")
+
+
+def as_table(found: Evaluation) -> Table:
+    table = Table(
+        title=f"{found.first} to {found.last}, {found.sessions} sessions; * the 95 % interval is without 0 % or 50 %"
+    )
+    for heading in (
+        "Rule",
+        "Sessions",
+        "Hits",
+        "Past it",
+        "Early",
+        "Median return, %",
+        "Mean excess, %",
+        "Hit rate, %",
+    ):
+        table.add_column(heading, justify="left" if heading == "Rule" else "right")
+    for each in found.outcomes:
+        median = "–" if each.median_return is None else f"{100 * each.median_return:+.2f}"
+        table.add_row(
+            each.rule, str(each.horizon), f"{each.hits:,}", f"{each.mature:,}", f"{each.early:,}", median,
+            _estimate(each.excess, "+.2f", 0), _estimate(each.hit_rate, ".1f", 0.5),
+        )  # fmt: skip
+    return table
+
+
+def _estimate(value: Estimate | None, form: str, chance: float) -> str:
+    if value is None:
+        return "–"
+    width = "" if value.half_width is None else f" ± {100 * value.half_width:.2f}"
+    return f"{100 * value.mean:{form}}{width}{' *' if value.excludes(chance) else '  '}"

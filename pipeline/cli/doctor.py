@@ -1,0 +1,239 @@
+"""A look at the whole installation: is everything there that the next run needs, and is everything done that should be."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from pipeline import calendar
+from pipeline.cli.status import Overview, SessionStatus
+from pipeline.config import storage
+from pipeline.database.connection import database_path, duplicated_rows, reading, records
+from pipeline.database.replica import manifest_path, replica_path
+from pipeline.database.schema import MIGRATIONS
+from pipeline.errors import PipelineError
+from pipeline.processes import is_alive
+from pipeline.runs import central
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+GIGABYTE = 1024**3
+#: Sessions that are looked at for what was rejected, failed, or never run.
+RECENT = 20
+
+OK, NOTE, WARNING, FAILURE = "ok", "note", "warning", "failure"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What one check says. A `failure` needs somebody now, a `warning` some day; `command` is what to do."""
+
+    level: str
+    check: str
+    text: str
+    command: str = ""
+
+
+def examine() -> list[Finding]:
+    """All checks, each of them whatever the others found."""
+    return [finding for check in CHECKS for finding in _guarded(check)]
+
+
+def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from check()
+    except PipelineError as error:
+        yield Finding(FAILURE, check.__name__.removeprefix("_"), str(error))
+
+
+def _configuration() -> Iterator[Finding]:
+    from pipeline.sources.registry import configured_source
+    from pipeline.watchlist.scans import configured_scans
+
+    source, scans = configured_source(), configured_scans()
+    yield Finding(
+        OK,
+        "configuration",
+        f"source {source.name}, {len(scans)} scans, {len(calendar.sessions()):,} sessions in the calendar",
+    )
+
+
+def _java() -> Iterator[Finding]:
+    from pipeline.indicators.spark.java import java_runtime
+
+    runtime = java_runtime()
+    yield Finding(OK, "java", f"{runtime.version} in {runtime.home}")
+
+
+def _disk() -> Iterator[Finding]:
+    root = storage().root
+    existing = next(path for path in (root, *root.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        yield Finding(FAILURE, "disk", f"{existing} cannot be written by this user", "set [storage] data_dir")
+    size = database_path().stat().st_size if database_path().exists() else 0
+    free = shutil.disk_usage(existing).free
+    needed = max(GIGABYTE, 3 * size)  # the database, its replica and one more backup
+    text = f"{free / GIGABYTE:,.1f} GB free in {existing}, the database has {size / GIGABYTE:,.2f} GB"
+    yield (
+        Finding(FAILURE, "disk", f"{text}; {needed / GIGABYTE:,.1f} GB are needed")
+        if free < needed
+        else Finding(OK, "disk", text)
+    )
+
+
+def _sessions() -> Iterator[Finding]:
+    overview = Overview()
+    latest = calendar.latest_session()
+    (newest,) = overview.sessions([latest])
+    yield _of_latest(newest)
+    recent = overview.sessions(overview.newest(RECENT))
+    for status in recent:
+        if status.session != latest and not status.is_done:
+            yield Finding(
+                WARNING,
+                "sessions",
+                f"{status.session} is not finished: {_why(status)}",
+                f"pipeline retry {status.session}",
+            )
+    known = {status.session for status in recent}
+    gaps = [day for day in calendar.sessions_between(min(known), latest) if day not in known]
+    if gaps:
+        text = f"{len(gaps)} sessions between {gaps[0]} and {gaps[-1]} were never run"
+        yield Finding(WARNING, "sessions", text, f"pipeline backfill {gaps[0]} {gaps[-1]}")
+
+
+def _of_latest(status: SessionStatus) -> Finding:
+    if status.is_done:
+        return Finding(OK, "sessions", f"{status.session}, the latest settled session, is done")
+    text = f"{status.session}, the latest settled session, has no finished run: {_why(status)}"
+    return Finding(FAILURE, "sessions", text, f"pipeline retry {status.session}")
+
+
+def _why(status: SessionStatus) -> str:
+    running = [name for name, stage in status.stages.items() if stage.state == "running"]
+    return status.reason or (f"{running[0]} is running" if running else "nothing has failed, and nothing is running")
+
+
+def _database() -> Iterator[Finding]:
+    if not database_path().exists():
+        yield Finding(
+            FAILURE,
+            "database",
+            f"{database_path()} does not exist: nothing has been run yet",
+            "luigi --module pipeline DailyPipeline",
+        )
+        return
+    with reading() as connection:
+        applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+        missing = [name for name, _ in MIGRATIONS if name not in applied]
+        if missing:
+            yield Finding(
+                NOTE, "database", f"of an older version; the next run applies {', '.join(missing)}, then ask again"
+            )
+            return
+        for table, count in duplicated_rows(connection).items():
+            yield Finding(FAILURE, "database", f"{count:,} rows of {table} are there twice")
+        yield from _rejected(connection)
+        yield from _failed(connection)
+        yield from _to_do(connection)
+
+
+def _rejected(connection: DuckDBPyConnection) -> Iterator[Finding]:
+    since = calendar.session_before(_newest(connection), RECENT)
+    rows = records(
+        connection, "SELECT symbol, date, rule FROM rejected_bars WHERE date > ? ORDER BY date DESC, symbol", since
+    )
+    if rows:
+        first = ", ".join(f"{row['symbol']} {row['date']} ({row['rule']})" for row in rows[:5])
+        yield Finding(
+            WARNING,
+            "bars",
+            f"{len(rows):,} bars of the last {RECENT} sessions were rejected: {first}",
+            f"pipeline explain {rows[0]['date']} {rows[0]['symbol']}",
+        )
+
+
+def _failed(connection: DuckDBPyConnection) -> Iterator[Finding]:
+    newest = _newest(connection)
+    rows = records(
+        connection,
+        "SELECT symbol, reason FROM price_coverage WHERE date = ? AND state = 'failed' ORDER BY symbol",
+        newest,
+    )
+    if rows:
+        first = ", ".join(f"{row['symbol']} ({row['reason']})" for row in rows[:5])
+        command = f"pipeline reset {newest} --from CollectPrices && pipeline retry {newest}"
+        yield Finding(WARNING, "bars", f"{len(rows):,} symbols of {newest} failed: {first}", command)
+
+
+def _newest(connection: DuckDBPyConnection) -> dt.date:
+    row = connection.execute("SELECT max(date) FROM price_coverage").fetchone()
+    return row[0] if row and row[0] else calendar.latest_session()
+
+
+def _to_do(connection: DuckDBPyConnection) -> Iterator[Finding]:
+    stale = records(
+        connection, "SELECT count(DISTINCT date) AS sessions, min(date) AS first, max(date) AS last FROM stale_sessions"
+    )[0]
+    if stale["sessions"]:
+        text = f"the watchlists of {stale['sessions']} sessions from {stale['first']} to {stale['last']} rest on bars that have changed since"
+        yield Finding(WARNING, "sessions", text, "pipeline backfill --stale")
+    (alerts,) = connection.execute("SELECT count(*) FROM alerts WHERE resolved_at IS NULL").fetchone() or (0,)
+    if alerts:
+        yield Finding(
+            WARNING,
+            "alerts",
+            f"{alerts} alerts are not resolved",
+            'pipeline query "FROM alerts WHERE resolved_at IS NULL"',
+        )
+
+
+def _replica() -> Iterator[Finding]:
+    if not replica_path().exists() or not manifest_path().exists():
+        yield Finding(FAILURE, "replica", f"{replica_path()} has not been published yet")
+        return
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    if manifest["bytes"] != replica_path().stat().st_size:
+        yield Finding(
+            WARNING,
+            "replica",
+            "the manifest is not that of the replica: a run was killed between the two; the next run puts it right",
+        )
+        return
+    yield Finding(
+        OK,
+        "replica",
+        f"of session {manifest['session']}, published {manifest['published_at'][:19]} UTC, {manifest['bytes']:,} bytes",
+    )
+
+
+def _scheduler() -> Iterator[Finding]:
+    if not central.answers():
+        yield Finding(
+            NOTE, "scheduler", f"no luigid at {central.scheduler_url()}: runs use the local scheduler", "scripts/luigid"
+        )
+        return
+    yield Finding(OK, "scheduler", f"luigid answers at {central.scheduler_url()}")
+    for task in central.known_tasks("DISABLED"):
+        days = ", ".join(map(str, task.sessions))
+        command = f"pipeline retry {task.sessions[0]}" if task.sessions else ""
+        yield Finding(
+            WARNING, "scheduler", f"{task.family} of {days or 'no date'} is disabled after too many failures", command
+        )
+
+
+def _leftovers() -> Iterator[Finding]:
+    from pipeline.runs.journal import journals
+
+    killed = [pid for pid, _ in journals() if not is_alive(pid)]
+    if killed:
+        yield Finding(NOTE, "leftovers", f"{len(killed)} runs were killed; the next run takes over what they left")
+
+
+CHECKS = (_configuration, _java, _disk, _database, _sessions, _replica, _scheduler, _leftovers)

@@ -1,0 +1,75 @@
+"""The small command line beside Luigi's: one command a file in `pipeline/commands/`, found by its name."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from pipeline.cli import commands, settings
+from pipeline.errors import PipelineError
+
+#: Options that every command takes, before or after its name.
+SETTINGS = (
+    click.Option(
+        ["--data-dir"], metavar="FOLDER", expose_value=False, callback=settings.take_data_dir,
+        help="Folder of the database, instead of [storage] data_dir.",
+    ),
+    click.Option(
+        ["--set"], metavar="SECTION.NAME=VALUE", multiple=True, expose_value=False, callback=settings.take_settings,
+        help="A setting for this command, such as market.source=simulated; may be repeated.",
+    ),
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    try:
+        yield
+    except PipelineError as error:
+        raise click.ClickException(str(error)) from error
+
+
+class Commands(click.Group):
+    """Imports a command when it is called. Errors of ours are a message and exit code 1, not a traceback."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(commands.__path__))
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(context):
+            return None
+        command: click.Command = importlib.import_module(f"pipeline.cli.commands.{name.replace('-', '_')}").command
+        taken = {option for parameter in command.params for option in parameter.opts}
+        command.params.extend(option for option in SETTINGS if not taken.intersection(option.opts))
+        return command
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with plain_errors():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, context: click.Context) -> Any:
+        with plain_errors():
+            return super().invoke(context)
+
+
+@click.group(
+    cls=Commands,
+    params=list(SETTINGS),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="nasdaq-daily-pipeline")
+def main() -> None:
+    """Look at, and after, the daily pipeline.
+
+    The work itself is done by Luigi: luigi --module pipeline DailyPipeline --date 2024-02-20
+
+    \b
+    Completion of commands and options in the shell, for ~/.bashrc or ~/.zshrc:
+        eval "$(_PIPELINE_COMPLETE=bash_source pipeline)"
+        eval "$(_PIPELINE_COMPLETE=zsh_source pipeline)"
+    """

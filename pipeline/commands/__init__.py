@@ -1,1 +1,0 @@
-"""The commands of `pipeline`: the module `NAME.py` holds the click command `command`, called as `pipeline NAME`."""

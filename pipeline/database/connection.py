@@ -1,0 +1,126 @@
+"""The DuckDB file: opened for moments, one process at a time, its tables made by named migrations."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import tenacity
+
+from pipeline.config import market, storage
+from pipeline.database.schema import MIGRATIONS
+from pipeline.errors import DatabaseLockedError, MixedSourcesError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+#: Files that DuckDB 1.4 and later can read, so that readers of the replica need not upgrade with us.
+CONFIG = {"storage_compatibility_version": "v1.4.0"}
+
+
+def database_path() -> pathlib.Path:
+    return storage().root / "stock_data.duckdb"
+
+
+@contextlib.contextmanager
+def reading(path: pathlib.Path | None = None) -> Iterator[DuckDBPyConnection]:
+    """The database, for queries. Raises DatabaseLockedError when a writer keeps it for too long."""
+    with contextlib.closing(_connect(path or database_path(), read_only=True)) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[DuckDBPyConnection]:
+    """The database, in one transaction that the end of the block commits and an exception rolls back.
+
+    Creates the file and applies missing migrations. Raises DatabaseLockedError, and MixedSourcesError when the
+    database holds another source's data.
+    """
+    path = database_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(_connect(path, read_only=False)) as connection:
+        connection.begin()
+        migrate(connection)
+        check_source(connection)
+        yield connection
+        connection.commit()
+
+
+def _connect(path: pathlib.Path, read_only: bool) -> DuckDBPyConnection:
+    import duckdb
+
+    def locked(error: BaseException) -> bool:
+        return isinstance(error, duckdb.IOException) and "lock" in str(error)
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(locked),
+        wait=tenacity.wait_exponential(multiplier=0.02, max=1.0),
+        stop=tenacity.stop_after_delay(storage().lock_timeout),
+        reraise=True,
+    )
+    try:
+        return retrying(duckdb.connect, str(path), read_only=read_only, config=CONFIG)
+    except duckdb.IOException as error:
+        if not locked(error):
+            raise
+        raise DatabaseLockedError(_locked_message(path, str(error))) from error
+
+
+def _locked_message(path: pathlib.Path, error: str) -> str:
+    holder = re.search(r"held in (.+? \(PID \d+\))", error)
+    return (
+        f"{path} has been open in {holder.group(1) if holder else 'another process'} for more than "
+        f"{storage().lock_timeout:g} s; close it there (readers should open the replica), then run the command again"
+    )
+
+
+def migrate(connection: DuckDBPyConnection) -> None:
+    """Apply the migrations that the database lacks, each once."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR PRIMARY KEY, source VARCHAR, applied_at TIMESTAMPTZ)"
+    )
+    applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    for name, sql in MIGRATIONS:
+        if name not in applied:
+            connection.execute(sql.replace("{source}", market().source))
+            connection.execute("INSERT INTO migrations VALUES (?, ?, now())", [name, market().source])
+
+
+def check_source(connection: DuckDBPyConnection) -> None:
+    """Raises MixedSourcesError when the database was filled from another source."""
+    (stored,) = connection.execute("SELECT source FROM migrations ORDER BY name LIMIT 1").fetchone() or ("",)
+    if stored != market().source:
+        raise MixedSourcesError(
+            f"{database_path()} holds data of source {stored}, and the configuration says source {market().source}; "
+            f"set [market] source = {stored}, or give the other source a folder of its own with [storage] data_dir"
+        )
+
+
+def duplicated_rows(connection: DuckDBPyConnection) -> dict[str, int]:
+    """Rows that occur more than once by their natural key, by table; empty when all is well."""
+    keys = {
+        "stock_data": "symbol, date",
+        "technical_indicators": "symbol, date",
+        "symbol_snapshots": "symbol, date",
+        "price_coverage": "symbol, date",
+        "corporate_actions": "symbol, date, kind",
+        "daily_watchlist": "symbol, scan_date",
+        "nasdaq_symbols": "symbol",
+        "price_ranges": "symbol",
+    }
+    counts = {}
+    for table, key in keys.items():
+        (extra,) = connection.execute(f"SELECT count(*) - count(DISTINCT ({key})) FROM {table}").fetchone() or (0,)
+        if extra:
+            counts[table] = extra
+    return counts
+
+
+def records(connection: DuckDBPyConnection, query: str, *values: object) -> list[dict[str, Any]]:
+    """The rows of a query as dictionaries."""
+    cursor = connection.execute(query, list(values))
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -1,0 +1,151 @@
+"""The read-only copy of the database for readers: copied, verified, and then published with one rename."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from pipeline import calendar
+from pipeline.config import market, retention, storage
+from pipeline.database.connection import database_path, reading, writing
+from pipeline.database.schema import TABLES
+from pipeline.errors import ReplicaError
+from pipeline.files import PARTIAL, atomic_path, sync, write_text
+from pipeline.version import code_version
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def replica_path() -> pathlib.Path:
+    return storage().root / "replica" / "stock_data_replica.duckdb"
+
+
+def published() -> pathlib.Path:
+    """The replica that readers open. Raises ReplicaError when none was published yet."""
+    if not replica_path().exists():
+        raise ReplicaError(f"{replica_path()} does not exist; run: luigi --module pipeline DailyPipeline")
+    return replica_path()
+
+
+def manifest_path() -> pathlib.Path:
+    return replica_path().with_name("manifest.json")
+
+
+def backup_paths() -> list[pathlib.Path]:
+    """The database's backups, oldest first."""
+    return sorted((storage().root / "backup").glob("stock_data-*.duckdb"))
+
+
+def publish(session: dt.date) -> dict[str, Any]:
+    """Back the database up, and replace the replica by a verified copy; returns the manifest.
+
+    The copy is made from the closed database: DuckDB's lock is a lock of the process, and reading the file beside an
+    open connection would drop it. Raises ReplicaError when the copy differs; the published replica then stays.
+    """
+    facts = checkpoint()
+    temporary = replica_path().with_name(f".{replica_path().name}.{os.getpid()}{PARTIAL}")
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        copy(database_path(), temporary)
+        verify(temporary, facts)
+        back_up(temporary)
+        manifest = describe(session, temporary, facts)
+        os.chmod(temporary, 0o444)
+        sync(temporary)
+        os.replace(temporary, replica_path())
+        sync(replica_path().parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    write_text(manifest_path(), json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def checkpoint() -> dict[str, Any]:
+    """Bring the write-ahead log into the file, and say what a copy must hold."""
+    with writing() as connection:
+        facts = survey(connection)
+        connection.commit()
+        connection.execute("CHECKPOINT")
+        connection.begin()
+    return facts
+
+
+def survey(connection: DuckDBPyConnection) -> dict[str, Any]:
+    """The row count of every table, and the last session with bars."""
+    tables = [
+        name
+        for (name,) in connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE NOT temporary ORDER BY table_name"
+        ).fetchall()
+    ]
+    rows = {name: (connection.execute(f'SELECT count(*) FROM "{name}"').fetchone() or (0,))[0] for name in tables}
+    (last,) = connection.execute("SELECT max(date) FROM stock_data").fetchone() or (None,)
+    return {"rows": rows, "last_session": str(last)}
+
+
+def copy(original: pathlib.Path, target: pathlib.Path) -> None:
+    if original.with_name(original.name + ".wal").exists():
+        raise ReplicaError(
+            f"{original}.wal holds rows that are not in the database file yet, so that a copy would lack them; another "
+            f"process is writing. Run the command again when it has ended"
+        )
+    shutil.copyfile(original, target)
+    sync(target)
+
+
+def verify(path: pathlib.Path, facts: dict[str, Any]) -> None:
+    """Raises ReplicaError when the copy cannot be opened, lacks a table, or differs in its counts."""
+    import duckdb
+
+    try:
+        with reading(path) as connection:
+            found = survey(connection)
+    except duckdb.Error as error:
+        raise ReplicaError(f"the copy of the database cannot be opened ({error}); {_kept()}") from error
+    missing = sorted(set(TABLES) - set(found["rows"]))
+    if missing:
+        raise ReplicaError(f"the copy of the database lacks the tables {', '.join(missing)}; {_kept()}")
+    if found != facts:
+        different = {name for name, _ in set(found["rows"].items()) ^ set(facts["rows"].items())}
+        raise ReplicaError(
+            f"the copy differs from the database in {', '.join(sorted(different)) or 'its dates'}; {_kept()}"
+        )
+
+
+def _kept() -> str:
+    return f"{replica_path()} stays as it was"
+
+
+def back_up(verified: pathlib.Path) -> None:
+    """Keep the verified copy as a backup too (a hard link where the file system has them), and drop the oldest."""
+    target = storage().root / "backup" / f"stock_data-{calendar.now():%Y%m%dT%H%M%S.%fZ}.duckdb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(verified, target)
+    except OSError:
+        with atomic_path(target) as temporary:
+            shutil.copyfile(verified, temporary)
+    sync(target.parent)
+    for outdated in backup_paths()[: -retention().backups]:
+        outdated.unlink()
+
+
+def describe(session: dt.date, path: pathlib.Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """The manifest: which session, what is inside, and how to tell that the file is whole."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "session": str(session),
+        "source": market().source,
+        "published_at": calendar.now().isoformat(),
+        "bytes": path.stat().st_size,
+        "sha256": digest,
+        "code_version": code_version(),
+        **facts,
+    }

@@ -1,0 +1,79 @@
+"""Whether Redis holds what was written: enough symbols, the right content, the right day, and room to spare."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import redis as settings
+from pipeline.errors import RedisUnhealthyError
+from pipeline.feed import state as redis_state
+from pipeline.feed.content import Feed
+from pipeline.feed.hashes import Hashes, fields_of
+from pipeline.feed.state import State
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+#: Problems that one message names.
+NAMED = 5
+
+
+def check(client: Redis, feed: Feed, session: dt.date) -> dict[str, Any]:
+    """What was looked at, when all is well. `feed` is what the replica says now, `session` the one it has to end with.
+
+    Raises RedisUnhealthyError. When the feed itself is wrong, its last update is forgotten, so that the next run
+    writes everything.
+    """
+    state = redis_state.read(client)
+    wrong = list(_feed_problems(client, feed, state, session))
+    if wrong:
+        redis_state.distrust(client)
+    used = int(client.info("memory")["used_memory"]) / 1e6
+    limit = settings().max_memory_mb
+    if 0 < limit < used:
+        wrong.append(f"{used:,.0f} MB of memory are in use, and [redis] max_memory_mb = {limit}")
+    if wrong:
+        more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        raise RedisUnhealthyError(
+            f"the feed of {feed.day} in Redis is not healthy: {'; '.join(wrong[:NAMED])}{more}. "
+            f"The next run repairs it: luigi --module pipeline RedisWatchlistSync --date {feed.day}"
+        )
+    return {"symbols": len(feed.entries), "samples": len(_samples(feed)), "memory_mb": round(used, 1)}
+
+
+def _feed_problems(client: Redis, feed: Feed, state: State | None, session: dt.date) -> Iterator[str]:
+    if state is None:
+        yield "it has no watchlist_last_update"
+        return
+    if state.day != feed.day:
+        yield f"it was last updated for {state.day}"
+    if state.session != session:
+        yield f"it ends with session {state.session}, and should with {session}"
+    yield from _count_problems(len(Hashes(client).present()), feed, state)
+    yield from _content_problems(client, feed)
+
+
+def _count_problems(count: int, feed: Feed, state: State) -> Iterator[str]:
+    if count != state.synced:
+        yield f"it has {count} symbols, and {state.synced} were written"
+    least = min(settings().min_keys, feed.on_list)
+    if count < least:
+        yield f"it has {count} symbols, fewer than {least} ([redis] min_keys, or the length of the watchlist)"
+
+
+def _content_problems(client: Redis, feed: Feed) -> Iterator[str]:
+    hashes = Hashes(client)
+    for symbol, found in hashes.read(_samples(feed)).items():
+        if found != fields_of(feed.entries[symbol]):
+            yield f"{symbol} differs from the replica" if found else f"{symbol} is missing"
+        elif client.ttl(hashes.name(symbol)) < 0:
+            yield f"{symbol} would stay for ever"
+
+
+def _samples(feed: Feed) -> list[str]:
+    """Symbols to look at: other ones each day, the same ones each time for a day."""
+    symbols = sorted(feed.entries)
+    return random.Random(str(feed.day)).sample(symbols, min(settings().health_samples, len(symbols)))

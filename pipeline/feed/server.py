@@ -1,0 +1,170 @@
+"""The connection to Redis, the names of our keys, and how a symbol's hash is written.
+
+Every name begins with `[redis] prefix`; nothing else in the server is read or written, and keys are found by SCAN. What
+the server or the network refuses becomes an error of ours, which says what to do, and never carries the password.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import redis as settings
+from pipeline.errors import (
+    ConfigurationError,
+    RedisFeedError,
+    RedisFullError,
+    RedisLoadingError,
+    RedisReadOnlyError,
+    RedisRefusedError,
+    RedisUnreachableError,
+)
+
+if TYPE_CHECKING:
+    from redis import Redis, RedisError
+
+#: Symbols in one transaction, or in one call of a script: the server does nothing else for its milliseconds.
+CHUNK = 100
+
+#: Entries that SCAN looks at in one step.
+SCAN_STEP = 1000
+
+
+def key(*parts: str) -> str:
+    """The name of one of our keys: the prefix, and the parts with colons between them."""
+    return settings().prefix + ":".join(parts)
+
+
+def seconds(days: float) -> int:
+    return int(days * 86_400)
+
+
+@contextlib.contextmanager
+def connect() -> Iterator[Redis]:
+    """A client for the time of the block; answers are text.
+
+    Raises ConfigurationError for an address that is none, and from within the block the subclasses of RedisFeedError.
+    """
+    import redis
+
+    client = _client()
+    try:
+        yield client
+    except redis.RedisError as error:
+        raise explained(error, address(client)) from error
+    finally:
+        client.close()
+
+
+def _client() -> Redis:
+    import redis
+    from redis.backoff import ExponentialBackoff
+    from redis.retry import Retry
+
+    section = settings()
+    if not section.url:
+        raise ConfigurationError(
+            "[redis] url is empty, so that there is no Redis to feed; set it, best by REDIS_URL in the environment"
+        )
+    try:
+        return redis.Redis.from_url(
+            section.url,
+            decode_responses=True,
+            protocol=2,  # what every server speaks
+            socket_timeout=section.timeout,
+            socket_connect_timeout=section.timeout,
+            retry=Retry(
+                ExponentialBackoff(cap=1.0, base=0.05), section.retries, supported_errors=(redis.ConnectionError,)
+            ),
+            client_name="nasdaq-daily-pipeline",
+        )
+    except ValueError:  # its text may carry a part of the password
+        raise ConfigurationError(
+            "[redis] url is no address of a Redis server; write redis://HOST:PORT/NUMBER, rediss:// for TLS, or "
+            "unix:///PATH, with :PASSWORD@ before the host where one is needed, its special characters as %XX"
+        ) from None
+
+
+def address(client: Redis) -> str:
+    """Where the server is, without credentials."""
+    options = client.connection_pool.connection_kwargs
+    return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
+
+
+def explained(error: RedisError, where: str) -> RedisFeedError:
+    """The error of ours for one of redis-py."""
+    import redis
+
+    text = str(error)
+    if (
+        isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError)
+        or "NOAUTH" in text
+        or "WRONGPASS" in text
+    ):
+        return RedisRefusedError(
+            f"Redis at {where} refuses us: {text}. Check user and password in REDIS_URL ([redis] url), and the user's rights"
+        )
+    if isinstance(error, redis.BusyLoadingError):
+        return RedisLoadingError(
+            f"Redis at {where} is still loading its data; run the command again when it has finished"
+        )
+    if isinstance(error, redis.ReadOnlyError) or "READONLY" in text:
+        return RedisReadOnlyError(
+            f"Redis at {where} is a read-only replica; [redis] url has to name the server that takes writes"
+        )
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM " in text:
+        return RedisFullError(
+            f"Redis at {where} is full ({text}); raise its maxmemory, or free some, and run the command again"
+        )
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return RedisUnreachableError(
+            f"Redis at {where} cannot be reached ({text}); see that it runs, that [redis] url is right, and whether "
+            f"[redis] timeout = {settings().timeout:g} s is enough, then run the command again"
+        )
+    return RedisFeedError(f"Redis at {where} refused a command: {text}")
+
+
+def scan(client: Redis, *parts: str) -> Iterator[str]:
+    """The names of our keys that begin with these parts, in no order, each once."""
+    pattern = re.sub(r"([*?\[\]\\^-])", r"\\\1", key(*parts)) + "*"
+    seen: set[str] = set()
+    for name in client.scan_iter(match=pattern, count=SCAN_STEP):
+        if name not in seen:
+            seen.add(name)
+            yield name
+
+
+#: The keys and the arguments of one call of a script.
+ScriptCall = tuple[list[str], list[str]]
+
+
+def run_script(client: Redis, script: str, calls: Iterable[ScriptCall]) -> list[tuple[list[str], Any]]:
+    """The keys of each call, and the script's answer.
+
+    A pipeline that sends each call when it is made, so that the server works while the next one is made. Unlike
+    redis-py's own commands it is not tried again when the connection breaks.
+    """
+    import redis
+
+    digest = client.script_load(script)
+    connection = client.connection_pool.get_connection()
+    sent = []
+    try:
+        for keys, arguments in calls:
+            connection.send_command("EVALSHA", digest, len(keys), *keys, *arguments)
+            sent.append(keys)
+        return [(keys, connection.read_response()) for keys in sent]
+    except redis.RedisError:
+        connection.disconnect()  # answers may be left in it
+        raise
+    finally:
+        client.connection_pool.release(connection)
+
+
+def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk

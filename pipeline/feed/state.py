@@ -1,0 +1,99 @@
+"""What the feed says of itself in Redis: `watchlist_last_update`, and which stages have seen that update.
+
+Both are lost with Redis, so that a date which was done is not done any more once its feed is gone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pipeline.config import redis as settings
+from pipeline.errors import PipelineError
+from pipeline.feed.server import connect, key, seconds
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+logger = logging.getLogger("pipeline")
+
+LAST_UPDATE = "watchlist_last_update"
+STAGES = "watchlist_stages"
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """One update of the feed, as `watchlist_last_update` tells it. `day` is what was asked for, `session` the newest one in it."""
+
+    sync_id: str
+    at: dt.datetime
+    day: dt.date
+    session: dt.date
+    mode: str
+    synced: int
+    total: int
+    new: int
+    updated: int
+    removed: int
+    symbols: list[str]
+
+    def as_json(self) -> str:
+        return json.dumps(vars(self), default=lambda value: value.isoformat(), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> State | None:
+        """None for a text that is not of this shape: somebody else's, or another version's."""
+        try:
+            facts = json.loads(text)
+            moment = dt.datetime.fromisoformat(facts.pop("at"))
+            day, session = (dt.date.fromisoformat(facts.pop(name)) for name in ("day", "session"))
+            return cls(at=moment, day=day, session=session, **facts)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+def read(client: Redis) -> State | None:
+    """The last update; None when there was none."""
+    text: str | None = client.get(key(LAST_UPDATE))  # type: ignore[assignment]
+    return State.from_json(text) if text else None
+
+
+def look(stage: str) -> tuple[State | None, bool]:
+    """The last update, and whether `stage` was done for it. A Redis that cannot be asked has neither."""
+    try:
+        with connect() as client:
+            state = read(client)
+            return state, state is not None and client.hget(key(STAGES), stage) == state.sync_id
+    except PipelineError as error:
+        logger.debug("taken for an empty Redis: %s", error)
+        return None, False
+
+
+def publish(client: Redis, state: State, gone: Iterable[str]) -> None:
+    """Name the update, the last thing that is written, and remove the keys `gone`, all at one moment."""
+    stages, lifetime = key(STAGES), seconds(settings().ttl_days)
+    pipe = client.pipeline(transaction=True)
+    for name in gone:
+        pipe.unlink(name)
+    pipe.delete(stages)
+    pipe.hset(stages, "SyncRedis", state.sync_id)
+    pipe.expire(stages, lifetime)
+    pipe.set(key(LAST_UPDATE), state.as_json(), ex=lifetime)
+    pipe.execute()
+
+
+def tick(client: Redis, stage: str, state: State) -> None:
+    """Note that `stage` was done for this update."""
+    pipe = client.pipeline(transaction=True)
+    pipe.hset(key(STAGES), stage, state.sync_id)
+    pipe.expire(key(STAGES), seconds(settings().ttl_days))
+    pipe.execute()
+
+
+def distrust(client: Redis) -> None:
+    """Forget the last update, so that the next run writes everything."""
+    client.delete(key(LAST_UPDATE), key(STAGES))

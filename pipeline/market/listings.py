@@ -1,0 +1,144 @@
+"""Listings as they were received, and as they are stored.
+
+source -> raw/symbols/SESSION/ (the answer, and what was understood of it) -> symbol_snapshots -> nasdaq_symbols
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import gzip
+import pathlib
+from typing import TYPE_CHECKING
+
+from pipeline import calendar
+from pipeline.config import market, quality, storage
+from pipeline.errors import ListingShrunkError, NotReceivedError
+from pipeline.files import atomic_path
+from pipeline.market.securities import security_type
+from pipeline.sources.protocol import Company, Listing
+from pipeline.sources.registry import configured_source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+
+def obtain(session: dt.date) -> Listing:
+    """The listing for `session`: from the source, or, with `[market] offline`, the one that was received for it."""
+    if market().offline:
+        return received(session)
+    listing = configured_source().listing(session)
+    keep(listing)
+    return listing
+
+
+def keep(listing: Listing) -> None:
+    """Keep the answer as it was received, and beside it, as Parquet, what was understood of it."""
+    import pyarrow.parquet as pq
+
+    stem = f"{calendar.now():%Y%m%dT%H%M%S.%fZ}"
+    with atomic_path(folder_of(listing.session) / f"{stem}.json.gz") as temporary:
+        temporary.write_bytes(gzip.compress(listing.raw, mtime=0))
+    with atomic_path(folder_of(listing.session) / f"{stem}.parquet") as temporary:
+        pq.write_table(as_table(listing), temporary, compression="zstd")
+
+
+def received(session: dt.date) -> Listing:
+    """The newest kept listing of `session`, else of the nearest later session, else of one just before it.
+
+    Raises NotReceivedError when none was ever received.
+    """
+    import pyarrow.parquet as pq
+
+    oldest = calendar.session_before(session, quality().max_listing_age)
+    kept = {
+        dt.date.fromisoformat(path.parent.name): path for path in sorted(folder_of(session).parent.glob("*/*.parquet"))
+    }
+    usable = sorted((day for day in kept if day >= oldest), key=lambda day: (day < session, abs(day - session)))
+    if not usable:
+        raise NotReceivedError(
+            f"session {session}: no listing that serves it lies in {folder_of(session).parent}, and [market] offline "
+            f"forbids to ask the source; run the session once without it"
+        )
+    rows = pq.read_table(kept[usable[0]]).drop_columns("security_type").to_pylist()
+    return Listing(usable[0], tuple(Company(**row) for row in rows), b"")
+
+
+def folder_of(session: dt.date) -> pathlib.Path:
+    return storage().root / "raw" / "symbols" / str(session)
+
+
+def as_table(listing: Listing) -> pa.Table:
+    """One row a company, with its security type."""
+    import pyarrow as pa
+
+    text = dict.fromkeys(("symbol", "name", "sector", "industry", "country"), pa.string())
+    numbers = {
+        "market_cap": pa.float64(),
+        "ipo_year": pa.int32(),
+        "last_sale": pa.float64(),
+        "net_change": pa.float64(),
+    }
+    schema = pa.schema({**text, **numbers, "volume": pa.int64(), "security_type": pa.string()})
+    rows = [
+        {**dataclasses.asdict(company), "security_type": security_type(company.name)} for company in listing.companies
+    ]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def check_size(connection: DuckDBPyConnection, listing: Listing) -> None:
+    """Raises ListingShrunkError when the list lost too many symbols against the snapshot before it."""
+    row = connection.execute(
+        "SELECT date, count(*) FROM symbol_snapshots WHERE date < ? GROUP BY date ORDER BY date DESC LIMIT 1",
+        [listing.session],
+    ).fetchone()
+    if row is None:
+        return
+    date, before = row
+    lost = 1 - len(listing.companies) / before
+    if lost > quality().max_universe_shrink:
+        raise ListingShrunkError(
+            f"the listing of {listing.session} has {len(listing.companies):,} symbols, {lost:.0%} fewer than the "
+            f"{before:,} of {date}; the stored universe stays as it was. When the fall is real, raise "
+            f"[quality] max_universe_shrink (now {quality().max_universe_shrink:g}) for one run"
+        )
+
+
+def store(connection: DuckDBPyConnection, listing: Listing) -> None:
+    """Replace the snapshot of the listing's session, and bring `nasdaq_symbols` up to date."""
+    listed = as_table(listing)  # noqa: F841  # DuckDB finds it by its name
+    connection.execute("DELETE FROM symbol_snapshots WHERE date = ?", [listing.session])
+    connection.execute("INSERT INTO symbol_snapshots BY NAME SELECT ?::DATE AS date, * FROM listed", [listing.session])
+    refresh_symbols(connection, listing.session)
+
+
+def refresh_symbols(connection: DuckDBPyConnection, session: dt.date) -> None:
+    """Recompute `nasdaq_symbols` of the symbols listed on `session`; those that left become inactive, and stay.
+
+    The facts of a symbol are those of its newest snapshot, whatever the order in which snapshots arrive.
+    """
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE seen AS
+        SELECT s.symbol, least(s.date, k.first_seen) AS first_seen, greatest(s.date, k.last_seen) AS last_seen,
+               k.avg_volume_30
+        FROM symbol_snapshots s LEFT JOIN nasdaq_symbols k USING (symbol) WHERE s.date = ?
+        """,
+        [session],
+    )
+    connection.execute("DELETE FROM nasdaq_symbols WHERE symbol IN (SELECT symbol FROM seen)")
+    connection.execute(
+        """
+        INSERT INTO nasdaq_symbols BY NAME
+        SELECT s.symbol, s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type,
+               true AS is_active, seen.first_seen, seen.last_seen, seen.avg_volume_30, now() AS updated_at
+        FROM seen JOIN symbol_snapshots s ON s.symbol = seen.symbol AND s.date = seen.last_seen
+        """
+    )
+    connection.execute(
+        """
+        UPDATE nasdaq_symbols SET is_active = (last_seen = newest.date)
+        FROM (SELECT max(date) AS date FROM symbol_snapshots) newest WHERE is_active <> (last_seen = newest.date)
+        """
+    )

@@ -1,0 +1,77 @@
+"""Which bars to ask for: the history of a new symbol, the last sessions of a known one, nothing twice.
+
+`price_ranges` remembers for each symbol the span of sessions that the source has answered for. A request extends that
+span so that it reaches from the history that the look-back needs to the session that is collected. The wanted span
+depends on the sessions alone, and spans are joined; so the order in which sessions are collected does not matter.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline import calendar
+from pipeline.config import market
+from pipeline.market.gaps import widen
+from pipeline.market.universe import expected_symbols
+from pipeline.sources.protocol import BarRequest
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Span = tuple[dt.date, dt.date]
+
+
+def plan(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[BarRequest]:
+    """The requests that the sessions need, companies of the newest session first, each in order of size."""
+    wanted: dict[str, Span] = {}
+    for session in sorted(sessions, reverse=True):
+        for symbol in expected_symbols(connection, session):
+            wanted[symbol] = (session, wanted[symbol][1] if symbol in wanted else session)
+    known = known_spans(connection)
+    again = sessions_asked_again(connection, sessions)
+    for symbol, (first, last) in known.items():  # what came then is not counted as an answer
+        if again and first < again[0] <= last:
+            known[symbol] = (first, calendar.session_before(again[0]))
+    spans = {(span, known.get(symbol)) for symbol, span in wanted.items()}  # few, and each costs looks at the calendar
+    asked = {case: span_to_ask(*case) for case in spans}
+    answers = ((symbol, asked[span, known.get(symbol)]) for symbol, span in wanted.items())
+    return widen(connection, [BarRequest(symbol, *span) for symbol, span in answers if span is not None])
+
+
+def known_spans(connection: DuckDBPyConnection) -> dict[str, Span]:
+    rows = connection.execute("SELECT symbol, first_asked, last_asked FROM price_ranges").fetchall()
+    return {symbol: (first, last) for symbol, first, last in rows}
+
+
+def sessions_asked_again(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[dt.date]:
+    """Those of the sessions that an operator, or an outage of the source, wants to be collected anew."""
+    rows = connection.execute(
+        "SELECT date FROM recollections WHERE date IN (SELECT unnest(?::DATE[])) ORDER BY date", [list(sessions)]
+    ).fetchall()
+    return [session for (session,) in rows]
+
+
+def span_to_ask(sessions: Span, known: Span | None) -> Span | None:
+    """What to ask for so that the span known of a symbol serves the first and the last session wanted."""
+    first, last = sessions
+    start = history_start(first)
+    if known is None:
+        return start, last
+    if start < known[0]:  # asked for whole: two answers could be adjusted for different splits
+        return start, max(last, known[1])
+    if last <= known[1]:
+        return None
+    overlap = market().overlap_sessions - 1
+    return max(known[0], calendar.session_before(calendar.session_after(known[1]), overlap)), last
+
+
+def history_start(session: dt.date) -> dt.date:
+    """The first session of the quarter in which the history that `session` needs begins.
+
+    Quarters keep neighbouring sessions on the same start, so that collecting an earlier one rarely asks for more.
+    """
+    day = calendar.session_before(session, market().history_sessions)
+    quarter = dt.date(day.year, 3 * ((day.month - 1) // 3) + 1, 1)
+    return calendar.session_after(quarter - dt.timedelta(days=1))

@@ -1,0 +1,95 @@
+"""Sessions whose watchlist rests on bars that have changed since.
+
+Bars change when the source corrects them, when they come late, and when a split restates a history. The indicators of
+such symbols are computed again by the next run; the scans of sessions that are long done are not, unless somebody asks
+for it (`pipeline backfill --stale`). Until then `stale_sessions` says which they are, and why.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from pipeline import calendar
+from pipeline.config import indicators
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+#: A restated history that differs from the stored one by more than its common factor and this share was corrected, too.
+SLACK = 0.002
+
+
+def mark_stale_sessions(connection: DuckDBPyConnection) -> None:
+    """Mark the scanned sessions that the temporary table `written_bars` touches, before it replaces rows of `stock_data`.
+
+    A session is touched by a changed bar of a symbol that it expects, on that session or in the look-back before it. A
+    split alone, which scales all bars of a symbol, touches only the sessions that have the symbol on their watchlist.
+    """
+    scanned = scanned_sessions(connection)
+    if not scanned:
+        return
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE scanned AS SELECT unnest($sessions::DATE[]) AS date, unnest($windows::DATE[]) AS window_start",
+        {"sessions": scanned, "windows": [calendar.session_before(day, indicators().lookback - 1) for day in scanned]},
+    )
+    _find_changed_bars(connection)
+    connection.execute(
+        """
+        INSERT INTO stale_sessions BY NAME
+        SELECT c.date, now() AS since, count(DISTINCT b.symbol) AS symbols, any_value(b.reason) AS reason
+        FROM changed_bars b
+        JOIN scanned s ON b.date BETWEEN s.window_start AND s.date
+        JOIN price_coverage c ON c.date = s.date AND c.symbol = b.symbol
+        GROUP BY c.date
+        UNION ALL
+        SELECT w.scan_date, now(), count(*), 'history restated' FROM daily_watchlist w
+        WHERE w.symbol IN (SELECT symbol FROM written_bars WHERE is_restated) AND w.scan_date IN (SELECT date FROM scanned)
+        GROUP BY w.scan_date
+        """
+    )
+
+
+def _find_changed_bars(connection: DuckDBPyConnection) -> None:
+    """The temporary table `changed_bars` (symbol, date, reason): bars that differ by more than a split accounts for."""
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE changed_bars AS
+        WITH compared AS (
+            SELECT w.symbol, w.date, w.close, w.volume, w.is_restated, s.close AS old_close, s.volume AS old_volume,
+                   median(s.close / w.close) OVER (PARTITION BY w.symbol) AS factor
+            FROM written_bars w LEFT JOIN stock_data s ON s.symbol = w.symbol AND s.date = w.date
+            WHERE w.symbol IN (SELECT symbol FROM price_coverage)
+        )
+        SELECT symbol, date, CASE WHEN old_close IS NULL THEN 'bar came late' ELSE 'bar corrected' END AS reason
+        FROM compared
+        WHERE date BETWEEN (SELECT min(window_start) FROM scanned) AND (SELECT max(date) FROM scanned)
+          AND (NOT is_restated OR old_close IS NULL OR abs(old_close / close / factor - 1) > $slack
+               OR abs(volume - old_volume * factor) > $slack * volume + factor + 1)
+        """,
+        {"slack": SLACK},
+    )
+
+
+def scanned_sessions(connection: DuckDBPyConnection) -> list[dt.date]:
+    """The sessions that have a watchlist, even an empty one."""
+    rows = connection.execute(
+        "SELECT session FROM finished_stages WHERE stage = 'ScanWatchlist' ORDER BY session"
+    ).fetchall()
+    return [date for (date,) in rows]
+
+
+def stale_sessions(connection: DuckDBPyConnection) -> list[dt.date]:
+    """The marked sessions, oldest first."""
+    return [date for (date,) in connection.execute("SELECT DISTINCT date FROM stale_sessions ORDER BY date").fetchall()]
+
+
+def settle_session(connection: DuckDBPyConnection, session: dt.date) -> None:
+    """Take the marks off a finished session that are older than its watchlist."""
+    connection.execute(
+        """
+        DELETE FROM stale_sessions s USING table_updates u
+        WHERE s.date = ? AND u.update_id = 'ScanWatchlist:' || s.date AND s.since < u.inserted
+        """,
+        [session],
+    )

@@ -1,0 +1,200 @@
+"""What a report page shows, asked of the tables: one function a section, plain values for the template."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+
+from pipeline.calendar import session_before
+from pipeline.config import market
+from pipeline.database.connection import records
+from pipeline.database.markers import MarkerTarget
+from pipeline.runs import journal
+from pipeline.version import code_version
+from pipeline.watchlist.day_view import create_day_view
+from pipeline.watchlist.scans import configured_scans
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Row = dict[str, Any]
+
+#: Sessions before this one that durations are compared with, and that highs and lows are new against.
+USUAL, YEAR = 20, 252
+
+
+def facts(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Any]:
+    """Everything that the page of the session shows but its charts."""
+    create_day_view(connection, session)
+    return {
+        "session": session,
+        "previous": session_before(session),
+        "source": market().source,
+        "simulated": market().source == "simulated",
+        "version": code_version(),
+        "listing": _listing(connection, session),
+        "watchlist": _watchlist(connection, session),
+        "changes": _changes(connection, session),
+        "breadth": _breadth(connection, session),
+        "coverage": _coverage(connection, session),
+        "rejected": records(connection, "FROM rejected_bars WHERE date = ? ORDER BY symbol", session),
+        "actions": records(connection, "FROM corporate_actions WHERE date = ? ORDER BY kind DESC, symbol", session),
+        "corrections": _corrections(session),
+        "durations": _durations(connection, session),
+    }
+
+
+def _listing(connection: DuckDBPyConnection, session: dt.date) -> dt.date | None:
+    found = connection.execute("SELECT snapshot_date FROM session_universe WHERE date = ?", [session]).fetchone()
+    return found[0] if found else None
+
+
+def _watchlist(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:
+    """The hits with the values that fired, the rule in its own words where it still is the configured one."""
+    rules = {scan.version: scan for scan in configured_scans()}
+    rows = records(
+        connection,
+        """
+        SELECT w.*, v.close / nullif(v.prev_close, 0) - 1 AS change FROM daily_watchlist w LEFT JOIN day_view v USING (symbol)
+        WHERE scan_date = ? ORDER BY w.priority, w.market_cap DESC, w.symbol
+        """,
+        session,
+    )
+    for row in rows:
+        rule = rules.get(row["rule_version"])
+        row["values"] = json.loads(row["fired"] or "{}")
+        row["condition"] = rule.condition if rule else ""
+        row["description"] = rule.description if rule else "a rule that has been changed since"
+    return rows
+
+
+def _changes(connection: DuckDBPyConnection, session: dt.date) -> dict[str, list[Row]] | None:
+    """Who came to the list, left it, or is on it for another reason than the session before; None without that list."""
+    before = session_before(session)
+    scanned = "SELECT 1 FROM table_updates WHERE update_id = ?"
+    if not connection.execute(scanned, [f"ScanWatchlist:{before}"]).fetchone():
+        return None
+    rows = records(
+        connection,
+        """
+        SELECT coalesce(n.symbol, o.symbol) AS symbol, coalesce(n.name, o.name) AS name,
+               n.scan_reason AS reason, o.scan_reason AS earlier_reason
+        FROM (FROM daily_watchlist WHERE scan_date = ?) n FULL JOIN (FROM daily_watchlist WHERE scan_date = ?) o USING (symbol)
+        ORDER BY 1
+        """,
+        session, before,
+    )  # fmt: skip
+    return {
+        "came": [row for row in rows if row["earlier_reason"] is None],
+        "left": [row for row in rows if row["reason"] is None],
+        "moved": [
+            row for row in rows if row["reason"] and row["earlier_reason"] and row["reason"] != row["earlier_reason"]
+        ],
+        "stayed": [row for row in rows if row["reason"] == row["earlier_reason"]],
+    }
+
+
+def _breadth(connection: DuckDBPyConnection, session: dt.date) -> Row:
+    """How the universe of the session moved, each share of the symbols that have the value."""
+    (row,) = records(
+        connection,
+        """
+        WITH year AS (
+            SELECT symbol, max(high) AS high, min(low) AS low FROM stock_data WHERE date >= ? AND date < ?
+            GROUP BY symbol HAVING count(*) > 200
+        )
+        SELECT count(*) AS symbols, count(*) FILTER (close > prev_close) AS rose, count(*) FILTER (close < prev_close) AS fell,
+               count(*) FILTER (close = prev_close) AS unchanged, median(close / nullif(prev_close, 0) - 1) AS median_change,
+               avg((close > sma_20)::INTEGER) AS above_sma_20, avg((close > sma_50)::INTEGER) AS above_sma_50,
+               avg((rsi_14 < 30)::INTEGER) AS oversold, avg((rsi_14 > 70)::INTEGER) AS overbought,
+               count(*) FILTER (v.high > year.high) AS new_highs, count(*) FILTER (v.low < year.low) AS new_lows,
+               sum(volume) AS volume
+        FROM day_view v LEFT JOIN year USING (symbol)
+        """,
+        session_before(session, YEAR), session,
+    )  # fmt: skip
+    return row
+
+
+def _coverage(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:
+    return records(
+        connection,
+        """
+        SELECT state, count(*) AS symbols, count(*) / sum(count(*)) OVER () AS share,
+               list(symbol ORDER BY symbol)[:12] AS examples
+        FROM price_coverage WHERE date = ? GROUP BY state ORDER BY symbols DESC, state
+        """,
+        session,
+    )
+
+
+def _corrections(session: dt.date) -> Row | None:
+    """Counts of what the collection of the session changed in stored bars; None when its marker does not say."""
+    marker = MarkerTarget("CollectPrices", session)
+    told = marker.read() if marker.exists() else {}
+    return told if "revised_bars" in told else None
+
+
+def _durations(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:
+    """Seconds that each stage took for this session, and the median of up to 20 sessions before it.
+
+    A run that served several sessions counts with its share. The runs of this very process are in its journal still.
+    """
+    usual = {row["task"]: row for row in records(connection, _USUAL, session, USUAL)}
+    took = {row["task"]: row["seconds"] for row in records(connection, _TOOK, session)} | _under_way(session)
+    return [
+        {
+            "task": task,
+            "seconds": seconds,
+            "usual": usual.get(task, {}).get("seconds"),
+            "count": usual.get(task, {}).get("count", 0),
+        }
+        for task, seconds in took.items()
+    ]
+
+
+_TOOK = """
+    SELECT task, arg_max(duration_seconds / combined, started_at) AS seconds FROM task_runs
+    WHERE date = ? AND status = 'done' AND pipeline = 'DailyPipeline' GROUP BY task ORDER BY max(started_at)
+"""
+_USUAL = """
+    SELECT task, median(seconds) AS seconds, count(*) AS count FROM (
+        SELECT task, duration_seconds / combined AS seconds FROM task_runs WHERE date < ? AND status = 'done'
+        QUALIFY row_number() OVER (PARTITION BY task ORDER BY date DESC, started_at DESC) <= ?
+    ) GROUP BY task
+"""
+
+
+def _under_way(session: dt.date) -> dict[str, float]:
+    runs = [
+        run for _, path in journal.journals() if path.exists() for run in journal.fold(path.read_text(encoding="utf-8"))
+    ]
+    return {
+        run.task: run.duration / len(run.dates)
+        for run in sorted(runs, key=lambda run: run.started_at)
+        if run.duration is not None
+        and run.status == "done"
+        and str(session) in run.dates
+        and run.pipeline == "DailyPipeline"
+    }
+
+
+def index_rows(connection: DuckDBPyConnection, sessions: list[dt.date]) -> list[Row]:
+    """For each of the sessions, the newest first: hits by rule, and the symbols that were stored and expected."""
+    return records(
+        connection,
+        """
+        SELECT d.date, coalesce(h.hits, MAP {}) AS hits, c.stored, c.expected
+        FROM (SELECT unnest(?::DATE[]) AS date) d
+        LEFT JOIN (
+            SELECT scan_date AS date, map_from_entries(list((scan_reason, hits))) AS hits
+            FROM (SELECT scan_date, scan_reason, count(*) AS hits FROM daily_watchlist GROUP BY ALL) GROUP BY scan_date
+        ) h USING (date)
+        LEFT JOIN (
+            SELECT date, count(*) FILTER (state = 'stored') AS stored, count(*) AS expected FROM price_coverage GROUP BY date
+        ) c USING (date)
+        ORDER BY d.date DESC
+        """,
+        sessions,
+    )

@@ -1,0 +1,215 @@
+"""Alerts: a row for every failure, one message for every cause, and another one when the failed date is done.
+
+The rows of `alerts` come first, the messages after: a message that no channel took is sent by the next run. Failures
+that differ in nothing but their date, their numbers or their try have one cause, and while its dates are not done it
+is told again only after `[alerts] repeat_hours`. A failure that a retry overcame is not told at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import logging
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline import calendar
+from pipeline.config import alerts
+from pipeline.database.connection import reading, writing
+from pipeline.errors import AlertTestError, DatabaseLockedError, PipelineError
+from pipeline.feed import mirror
+from pipeline.runs import notifications
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+logger = logging.getLogger("pipeline")
+
+REDIS_TASKS = {
+    "RedisWatchlistSync",
+    "ManualFullSync",
+    "SyncRedis",
+    "CheckRedisHealth",
+    "PrepareSignals",
+    "CleanUpRedis",
+}
+
+#: What may differ between two failures of one cause. An HTTP status is not among it.
+_VARYING = re.compile(r"(?<!HTTP )\b\d[\d.,:%T+-]*\b|\b[0-9a-f]{16,}\b")
+
+
+def pipeline_of(task: str) -> str:
+    """The pipeline that a task belongs to."""
+    return "RedisWatchlistSync" if task in REDIS_TASKS else "DailyPipeline"
+
+
+def cause_of(task: str, message: str) -> str:
+    """What failures of one cause have in common: the task and the message, without dates and numbers."""
+    return f"{task}: {_VARYING.sub('#', message)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Message:
+    """A text that is due, the alerts that it is about, and the column that says when it was sent."""
+
+    text: str
+    ids: list[int]
+    column: str
+
+
+def raise_alert(kind: str, task: str, date: dt.date | None, message: str) -> None:
+    """Record an alert that no task run raised, and tell it.
+
+    Raising it again while its date is not done adds nothing. A database that another process keeps locked does not
+    keep the message from being sent.
+    """
+    try:
+        with writing() as connection:
+            if not _is_open(connection, kind, date, cause_of(task, message)):
+                record(connection, kind, task, date, message, calendar.now())
+            update(connection)
+    except DatabaseLockedError as error:
+        logger.warning("the alert is sent without a record: %s", error)
+        notifications.send(headline(pipeline_of(task), task, [kind], [date] if date else [], 1, message))
+        return
+    tell()
+
+
+def _is_open(connection: DuckDBPyConnection, kind: str, date: dt.date | None, cause: str) -> bool:
+    query = "SELECT 1 FROM alerts WHERE type = ? AND cause = ? AND date IS NOT DISTINCT FROM ?::DATE AND resolved_at IS NULL"
+    return connection.execute(query, [kind, cause, date]).fetchone() is not None
+
+
+def record(
+    connection: DuckDBPyConnection, kind: str, task: str, date: dt.date | str | None, message: str,
+    raised_at: dt.datetime, run_id: str | None = None,
+) -> None:  # fmt: skip
+    """One row of `alerts`."""
+    connection.execute(
+        "INSERT INTO alerts (type, pipeline, task, date, message, raised_at, run_id, cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [kind, pipeline_of(task), task, date, message, raised_at, run_id, cause_of(task, message)],
+    )
+
+
+def update(connection: DuckDBPyConnection) -> None:
+    """Bring the state of all alerts up to date with the task runs: what is resolved, and what needs no message."""
+    values = {"now": calendar.now(), "since": calendar.now() - dt.timedelta(hours=alerts().repeat_hours)}
+    for statement in (_RESOLVE, _COVER, _CLOSE_UNTOLD):
+        connection.execute(statement, {name: value for name, value in values.items() if f"${name}" in statement})
+
+
+# Redis holds one state, not a history: a later date that is done makes up for all earlier ones. So it does for what the
+# doctor found, which no run has raised.
+_RESOLVE = """
+    UPDATE alerts SET resolved_at = $now WHERE resolved_at IS NULL AND EXISTS (
+        FROM task_runs r
+        WHERE r.status = 'done' AND r.started_at + to_seconds(coalesce(r.duration_seconds, 0)) >= alerts.raised_at
+          AND CASE
+              WHEN alerts.date IS NULL THEN r.task = alerts.task
+              WHEN alerts.pipeline = 'RedisWatchlistSync'
+              THEN r.task IN ('RedisWatchlistSync', 'ManualFullSync') AND r.date >= alerts.date
+              ELSE r.task = alerts.pipeline AND (r.date = alerts.date OR (alerts.run_id IS NULL AND r.date > alerts.date))
+          END
+    )
+"""
+_COVER = """
+    UPDATE alerts SET told_at = told.at
+    FROM (SELECT cause, max(told_at) AS at FROM alerts WHERE resolved_at IS NULL GROUP BY cause) told
+    WHERE alerts.cause = told.cause AND alerts.told_at IS NULL AND alerts.resolved_at IS NULL AND told.at > $since
+"""
+_CLOSE_UNTOLD = (
+    "UPDATE alerts SET closed_at = $now WHERE closed_at IS NULL AND resolved_at IS NOT NULL AND told_at IS NULL"
+)
+
+_DUE = """
+    SELECT pipeline, task, list(DISTINCT type ORDER BY type), list(DISTINCT date ORDER BY date) FILTER (date IS NOT NULL),
+           count(*), arg_max(message, id), list(id)
+    FROM alerts
+    WHERE told_at IS NULL AND resolved_at IS NULL AND NOT EXISTS (
+        FROM task_runs r WHERE r.task = alerts.task AND r.date IS NOT DISTINCT FROM alerts.date AND r.status = 'done'
+                           AND r.started_at >= alerts.raised_at
+    )
+    GROUP BY cause, pipeline, task ORDER BY min(id)
+"""
+_RECOVERED = """
+    SELECT pipeline, list(DISTINCT task ORDER BY task), list(DISTINCT date ORDER BY date) FILTER (date IS NOT NULL),
+           count(*), min(raised_at), list(id)
+    FROM alerts WHERE resolved_at IS NOT NULL AND told_at IS NOT NULL AND closed_at IS NULL
+    GROUP BY pipeline ORDER BY min(id)
+"""
+
+
+def due(connection: DuckDBPyConnection) -> list[Message]:
+    """The messages that have to be sent, oldest failure first, recoveries last."""
+    failures = [
+        Message(headline(pipeline, task, kinds, dates or [], count, message), ids, "told_at")
+        for pipeline, task, kinds, dates, count, message, ids in connection.execute(_DUE).fetchall()
+    ]
+    recoveries = [
+        Message(
+            f"RECOVERED {pipeline}: {_span(dates or [])} done, after {count} failure{'s' if count > 1 else ''} of "
+            f"{', '.join(tasks)} since {since:%Y-%m-%d %H:%M %Z}",
+            ids,
+            "closed_at",
+        )
+        for pipeline, tasks, dates, count, since, ids in connection.execute(_RECOVERED).fetchall()
+    ]
+    return failures + recoveries
+
+
+def headline(pipeline: str, task: str, kinds: Sequence[str], dates: Sequence[dt.date], count: int, message: str) -> str:
+    """The text of an alert: which task of which pipeline, what happened, for which dates, how often, and why."""
+    often = f" ({count} times)" if count > max(len(dates), 1) else ""
+    about = f" for {_span(dates)}" if dates else ""
+    return f"ALERT {pipeline}: {task} {' and '.join(kinds)}{about}{often}\n{message}"
+
+
+def _span(dates: Sequence[dt.date]) -> str:
+    if len(dates) < 4:
+        return ", ".join(map(str, dates)) or "it"
+    return f"{len(dates)} dates from {dates[0]} to {dates[-1]}"
+
+
+def tell() -> None:
+    """Send what is due to every configured channel, and mirror the record to Redis. Fails for no reason of theirs."""
+    try:
+        with reading() as connection:
+            messages = due(connection)
+        sent = [message for message in messages if _send(message)]
+        if sent:
+            with writing() as connection:
+                for message in sent:
+                    _mark(connection, message)
+    except PipelineError as error:
+        logger.warning("alerts are sent by the next run: %s", error)
+    mirror.mirror()
+
+
+def _send(message: Message) -> bool:
+    """True when at least one channel took the message, or when there is none."""
+    reasons = notifications.send(message.text)
+    for line in message.text.splitlines()[:1]:
+        logger.info("%s", line)
+    return not reasons or None in reasons.values()
+
+
+def _mark(connection: DuckDBPyConnection, message: Message) -> None:
+    connection.execute(
+        f"UPDATE alerts SET {message.column} = ? WHERE id IN (SELECT unnest(?))", [calendar.now(), message.ids]
+    )
+
+
+def send_test() -> dict[str, str]:
+    """Send a test message through every channel; what became of it by channel, "not configured" among it.
+
+    Raises AlertTestError, which names them all, when a configured channel did not take it.
+    """
+    text = f"TEST of the alerts of the NASDAQ daily pipeline, {calendar.now():%Y-%m-%d %H:%M %Z}; nothing has failed"
+    outcomes: dict[str, str] = dict.fromkeys(notifications.CHANNELS, "not configured")
+    reasons = notifications.send(text) | {"redis": mirror.push_test_alert(text)} | notifications.send_email_test(text)
+    outcomes |= {name: reason or "sent" for name, reason in reasons.items()}
+    failed = {name: reason for name, reason in outcomes.items() if reason not in ("sent", "not configured")}
+    if failed:
+        raise AlertTestError("; ".join(f"{name}: {reason}" for name, reason in outcomes.items()))
+    return outcomes

@@ -1,0 +1,114 @@
+"""The central scheduler with our configuration: `python -m pipeline.runs.luigid`, called by scripts/luigid.
+
+Luigi's own luigid never imports `pipeline`, listens on every address, and keeps its state only when it is stopped in
+order. This one listens on the loopback, saves its state every five seconds (a kill loses at most that), and keeps a history of
+runs and Prometheus metrics when the packages of the extra `luigid` are installed. All of it lies in `data_dir/luigid`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import importlib.metadata
+import importlib.util
+import logging
+import logging.config
+import pathlib
+import pickle
+import re
+import sys
+from collections.abc import Sequence
+
+import luigi.configuration
+import luigi.server
+from luigi.scheduler import Scheduler
+from tornado.ioloop import PeriodicCallback
+from tornado.web import StaticFileHandler
+
+from pipeline.config import ROOT, storage
+from pipeline.files import atomic_path
+from pipeline.runs.scheduler import DailyScheduler
+
+logger = logging.getLogger("pipeline")
+
+SAVE_EVERY = 5_000  # milliseconds
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    options = parse(arguments)
+    if options.data_dir:
+        luigi.configuration.get_config().set("storage", "data_dir", options.data_dir)
+    folder = storage().root / "luigid"
+    folder.mkdir(parents=True, exist_ok=True)
+    logging.config.fileConfig(ROOT / "config" / "logging.ini", disable_existing_loggers=False)
+    scheduler = configured_scheduler(folder)
+    saver = PeriodicCallback(lambda: save(scheduler, folder / "state.pickle"), SAVE_EVERY)
+    saver.start()
+    restrict_page()
+    logger.info("luigid serves http://%s:%d/ (state in %s)", options.address, options.port, folder)
+    luigi.server.run(api_port=options.port, address=options.address, scheduler=scheduler)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/luigid", description="The central scheduler, on the loopback address."
+    )
+    parser.add_argument("--port", type=int, default=8082, help="default: %(default)s, as [core] scheduler_url has it")
+    parser.add_argument("--address", default="127.0.0.1", help="default: %(default)s; there is no login, so keep it")
+    parser.add_argument("--data-dir", default="", help="default: [storage] data_dir")
+    return parser.parse_args(arguments)
+
+
+def configured_scheduler(folder: pathlib.Path) -> Scheduler:
+    """A scheduler that keeps what it knows in `folder`."""
+    config = luigi.configuration.get_config()
+    config.set("scheduler", "state_path", str(folder / "state.pickle"))
+    if has_history():
+        config.set("scheduler", "record_task_history", "true")
+        config.set("task_history", "db_connection", f"sqlite:///{folder / 'history.db'}")
+    if importlib.util.find_spec("prometheus_client"):
+        config.set("scheduler", "metrics_collector", "prometheus")
+    if not (has_history() and importlib.util.find_spec("prometheus_client")):
+        logger.warning("no history of runs or no /metrics; for both: .venv/bin/pip install -e '.[luigid]'")
+    return DailyScheduler()
+
+
+def restrict_page() -> None:
+    """Have the browser hold the scheduler's page to `content_policy`."""
+    policy = content_policy()
+
+    def set_extra_headers(handler: StaticFileHandler, path: str) -> None:
+        handler.set_header("Content-Security-Policy", policy)
+
+    StaticFileHandler.set_extra_headers = set_extra_headers  # type: ignore[assignment]
+
+
+def content_policy() -> str:
+    """What the scheduler's page may load and run: its own files, and the script that stands in the page itself.
+
+    Luigi puts the status messages of tasks into the page as they come, and its style sheet asks another site for a font.
+    """
+    page = pathlib.Path(luigi.server.__file__).parent / "static" / "visualiser" / "index.html"
+    scripts = re.findall(rb"<script>(.*?)</script>", page.read_bytes().replace(b"\r\n", b"\n"), re.DOTALL)
+    own = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in scripts)
+    return f"default-src 'self'; script-src 'self' 'unsafe-eval' {own}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+
+
+def has_history() -> bool:
+    """Whether SQLAlchemy is there in a version that Luigi's history works with."""
+    try:
+        return importlib.metadata.version("sqlalchemy").startswith("1.4.")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def save(scheduler: Scheduler, path: pathlib.Path) -> None:
+    """Write the state as Luigi does when it stops, but whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(pickle.dumps(scheduler._state.get_state()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

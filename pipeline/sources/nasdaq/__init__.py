@@ -1,0 +1,1 @@
+"""The listing of the exchange, as the NASDAQ screener's API gives it."""

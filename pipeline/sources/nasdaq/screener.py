@@ -1,0 +1,258 @@
+"""The listing of all NASDAQ symbols, from the API behind the stock screener of nasdaq.com.
+
+The download form (`download=true`) has all rows and fields, and no date; the table form has pages of six fields, the
+number of rows, and the date of its prices ("Last price as of Feb 16, 2024"). So a small page of the table is asked for
+first, then the download; where a server knows no download form, the pages of the table are read instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import requests
+import tenacity
+
+from pipeline import calendar
+from pipeline.config import nasdaq
+from pipeline.errors import (
+    ListingRefusedError,
+    ListingTooShortError,
+    ListingUnavailableError,
+    ListingUnreadableError,
+)
+from pipeline.retry_after import seconds_of
+from pipeline.sources.nasdaq.text import companies, number
+from pipeline.sources.protocol import Listing
+
+PATH = "/api/screener/stocks"
+#: The API leaves requests of programs without an answer.
+HEADERS = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",
+    "Accept": "application/json, text/plain, */*",
+    "Accept-Language": "en-US,en;q=0.9",
+}
+PAGE = 1000
+#: A server that asks for a longer pause is not waited for: the run fails, and says when to come back.
+LONGEST_PAUSE = 60.0
+#: Rows may differ from the server's own count by this share (the list changes between two requests).
+COUNT_TOLERANCE = 0.02
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DATE = re.compile(rf"\b({'|'.join(_MONTHS)})[a-z]*\.? +(\d{{1,2}}), +(\d{{4}})")
+
+logger = logging.getLogger("pipeline")
+
+
+@dataclasses.dataclass(frozen=True)
+class Envelope:
+    """One answer: its bytes as received, and the object under `data`."""
+
+    raw: bytes
+    data: dict[str, Any]
+
+
+class NasdaqScreener:
+    """Client of `[nasdaq] base_url`. `sleep` waits between attempts."""
+
+    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.settings = nasdaq()
+        self._sleep = sleep
+
+    def listing(self, session: dt.date) -> Listing:
+        """The present listing, whatever `session` is asked for: the screener knows no other.
+
+        `Listing.session` is the settled session that its prices are of. Raises ListingUnavailableError,
+        ListingRefusedError, ListingUnreadableError or ListingTooShortError, each for its situation.
+        """
+        with requests.Session() as http:
+            http.headers.update(HEADERS)
+            first = self._ask(http, {"tableonly": "true", "limit": 25, "offset": 0})
+            raw, rows = self._rows(http, first)
+        listed = companies(rows)
+        self._check_count(len(listed), len(rows), total_records(first.data))
+        return Listing(listing_session(price_date(first.data), calendar.latest_session(), latest_until), listed, raw)
+
+    def _rows(self, http: requests.Session, first: Envelope) -> tuple[bytes, list[Any]]:
+        """All rows, and the bytes they came in: the download, or the table's pages as one JSON document a line."""
+        answer = self._ask(http, {"tableonly": "true", "limit": 25, "offset": 0, "download": "true"})
+        if isinstance(answer.data.get("rows"), list):
+            return answer.raw, answer.data["rows"]
+        if table_rows(answer.data) is None and table_rows(first.data) is None:
+            raise ListingUnreadableError(
+                f"the screener's answer has neither data.rows nor data.table.rows, but data with {', '.join(answer.data)[:200] or 'nothing'}"
+            )
+        logger.warning("the screener gives no download form: reading its table, which has no sector, country or volume")
+        pages = list(self._pages(http))
+        return b"\n".join(page.raw for page in pages), [row for page in pages for row in table_rows(page.data) or []]
+
+    def _pages(self, http: requests.Session) -> Iterator[Envelope]:
+        """The pages of the table up to an empty one, or up to the server's own count of rows."""
+        offset = 0
+        while True:
+            page = self._ask(http, {"tableonly": "true", "limit": PAGE, "offset": offset})
+            rows = table_rows(page.data)
+            if rows is None:
+                raise ListingUnreadableError(
+                    f"the screener's table has no rows at offset {offset}, not even an empty list"
+                )
+            yield page
+            offset += len(rows)
+            if not rows or offset >= (total_records(page.data) or offset + 1):
+                return
+
+    def _ask(self, http: requests.Session, query: dict[str, Any]) -> Envelope:
+        attempts = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(self.settings.retries + 1),
+            retry=tenacity.retry_if_exception(may_pass),
+            wait=pause,
+            sleep=self._sleep,
+            before_sleep=_say_retry,
+            reraise=True,
+        )
+        try:
+            response = attempts(self._get, http, query)
+        except requests.RequestException as error:
+            raise ListingUnavailableError(self._unavailable(error)) from error
+        return read_envelope(response)
+
+    def _get(self, http: requests.Session, query: dict[str, Any]) -> requests.Response:
+        url = self.settings.base_url.rstrip("/") + PATH
+        response = http.get(url, params={**query, "exchange": "nasdaq"}, timeout=self.settings.timeout)
+        response.raise_for_status()
+        return response
+
+    def _unavailable(self, error: requests.RequestException) -> str:
+        found = f"gave no answer ({type(error).__name__})"
+        if error.response is not None:
+            asked_pause = retry_after(error.response)
+            found = f"answered HTTP {error.response.status_code}"
+            found += f" and asks to wait {asked_pause:.0f} s" if asked_pause else ""
+        return (
+            f"the NASDAQ screener at {self.settings.base_url} {found}; tried up to {self.settings.retries + 1} times. "
+            f"Run the task again later; [nasdaq] base_url, timeout and retries say where and how long it is asked"
+        )
+
+    def _check_count(self, listed: int, rows: int, total: int | None) -> None:
+        if listed < self.settings.min_symbols:
+            raise ListingTooShortError(
+                f"the NASDAQ screener lists {listed:,} symbols (by its own count {'unknown' if total is None else total}); "
+                f"[nasdaq] min_symbols wants {self.settings.min_symbols:,}"
+            )
+        if total is None:
+            logger.warning("the screener does not say how many symbols it lists: %d rows are taken as they are", rows)
+        elif abs(rows - total) > max(5, COUNT_TOLERANCE * total):
+            raise ListingUnreadableError(
+                f"the NASDAQ screener sent {rows:,} rows and counts {total:,}: the list is truncated; run the task again later"
+            )
+
+
+def read_envelope(response: requests.Response) -> Envelope:
+    """Raises ListingUnreadableError for what is no envelope, ListingRefusedError for one that says no."""
+    try:
+        answer = json.loads(response.content)
+    except ValueError as error:  # JSONDecodeError, or bytes that are no text
+        kind = response.headers.get("Content-Type", "without a type")
+        raise ListingUnreadableError(
+            f"the NASDAQ screener's answer is no JSON: {len(response.content):,} bytes of {kind[:60]} that begin with "
+            f"{response.content[:60]!r}. An error page, or a body cut off: run the task again later"
+        ) from error
+    if not isinstance(answer, dict) or "data" not in answer:
+        raise ListingUnreadableError("the NASDAQ screener's answer lacks the key 'data': its format has changed")
+    status = answer["status"] if isinstance(answer.get("status"), dict) else {}
+    code = status.get("rCode", 200)
+    if code != 200 or answer["data"] is None:
+        raise ListingRefusedError(
+            f"the NASDAQ screener refused with status.rCode {code}: {_server_message(status)[:200]}; run the task again later"
+        )
+    if not isinstance(answer["data"], dict):
+        raise ListingUnreadableError(f"the NASDAQ screener's 'data' is no object but {type(answer['data']).__name__}")
+    return Envelope(response.content, answer["data"])
+
+
+def _server_message(status: dict[str, Any]) -> str:
+    codes = status.get("bCodeMessage")
+    said = (
+        [str(code.get("errorMessage")) for code in codes if isinstance(code, dict)] if isinstance(codes, list) else []
+    )
+    return "; ".join(said) or str(status.get("developerMessage") or "it gave no message")
+
+
+def table_rows(data: dict[str, Any]) -> list[Any] | None:
+    table = data.get("table")
+    rows = table.get("rows") if isinstance(table, dict) else None
+    return rows if isinstance(rows, list) else None
+
+
+def total_records(data: dict[str, Any]) -> int | None:
+    """The server's own count of all rows."""
+    try:
+        total = number(data.get("totalrecords"))
+    except ValueError:
+        return None
+    return None if total is None else int(total)
+
+
+def price_date(data: dict[str, Any]) -> dt.date | None:
+    """The day of "Last price as of Feb 16, 2024", None when it is not readable."""
+    match = _DATE.search(str(data.get("asof") or ""))
+    if match is None:
+        return None
+    try:
+        return dt.date(int(match[3]), _MONTHS.index(match[1]) + 1, int(match[2]))
+    except ValueError:
+        return None
+
+
+def listing_session(as_of: dt.date | None, latest: dt.date, latest_until: Callable[[dt.date], dt.date]) -> dt.date:
+    """The session that a listing with prices as of a day belongs to.
+
+    That day, or the session before it where it is none; never later than `latest`, the latest settled session, which
+    also stands in for an unknown day. `latest_until(day)` is the last session up to and with a day.
+    """
+    return latest if as_of is None else latest_until(min(as_of, latest))
+
+
+def latest_until(day: dt.date) -> dt.date:
+    return calendar.session_before(day + dt.timedelta(days=1))
+
+
+def may_pass(error: BaseException) -> bool:
+    """True for a failure that another attempt may not meet: a broken connection, a timeout, 429, 5xx.
+
+    False when the server wants a longer pause than LONGEST_PAUSE.
+    """
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        status = error.response.status_code
+        return (status == 429 or status >= 500) and (retry_after(error.response) or 0.0) <= LONGEST_PAUSE
+    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    return isinstance(error, passing)
+
+
+def pause(state: tenacity.RetryCallState) -> float:
+    """Seconds until the next attempt: what Retry-After says, else 1, 2, 4, ... up to 30 with some jitter."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        asked = retry_after(error.response)
+        if asked is not None:
+            return asked
+    return tenacity.wait_exponential_jitter(initial=1.0, max=30.0)(state)
+
+
+def retry_after(response: requests.Response) -> float | None:
+    """The seconds of the Retry-After header, which may also be a date; None without a readable one."""
+    return seconds_of(response.headers.get("Retry-After"))
+
+
+def _say_retry(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    wait = state.next_action.sleep if state.next_action else 0.0
+    logger.warning(
+        "NASDAQ screener: attempt %d failed (%s), next in %.1f s", state.attempt_number, type(error).__name__, wait
+    )

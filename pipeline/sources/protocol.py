@@ -1,0 +1,68 @@
+"""The sources of listings and bars, one file each, behind one small protocol (`Source`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class Company:
+    """One row of a listing. `market_cap` in dollars, `volume` in shares of the listing's session, None when missing."""
+
+    symbol: str
+    name: str
+    sector: str | None = None
+    industry: str | None = None
+    country: str | None = None
+    market_cap: float | None = None
+    ipo_year: int | None = None
+    last_sale: float | None = None
+    net_change: float | None = None
+    volume: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """All companies as listed on `session`; `raw` is the answer as it was received, to be kept."""
+
+    session: dt.date
+    companies: tuple[Company, ...]
+    raw: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class BarRequest:
+    """The bars of `symbol` wanted, from the session `first` to the session `last`, both included."""
+
+    symbol: str
+    first: dt.date
+    last: dt.date
+
+
+#: `progress(done, total, text)`: symbols answered so far, of how many, and a word for people.
+Progress = Callable[[int, int, str], None]
+
+
+class Source(Protocol):
+    """Where listings and bars come from."""
+
+    name: str
+    #: Whether `listing` knows past sessions, or only the present.
+    keeps_listings: bool
+
+    def listing(self, session: dt.date) -> Listing:
+        """The newest listing that serves `session`; it names the session it is of.
+
+        Raises ListingError's subclasses, each for its situation.
+        """
+
+    def collect(self, requests: Sequence[BarRequest], folder: pathlib.Path, progress: Progress) -> None:
+        """Ask for every request, in the order given, and land the answers as batch files in `folder` (see answers.py).
+
+        A symbol that fails is an answer with status `failed`, never an exception. Raises SourceOutageError when
+        the source as a whole is down.
+        """

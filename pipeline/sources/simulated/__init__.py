@@ -1,0 +1,1 @@
+"""A market that a seed makes: companies, bars, splits and dividends, the same ones in every call."""

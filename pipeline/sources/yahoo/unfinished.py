@@ -1,0 +1,103 @@
+"""The answers of a batch in the making: a line of JSON each, on disk as soon as it came.
+
+A batch lands as Parquet when it is whole (see answers.py). What a killed process had received until then lies in its
+journal, and `salvage` lands it. A record is a dictionary of the columns `symbol` to `fetched_at` (dates in ISO 8601)
+and of `bars`, which holds the columns from `date` on as lists of one length.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.files import PARTIAL
+from pipeline.sources.answers import ANSWER_SCHEMA, land_batch
+
+SUFFIX = f".jsonl{PARTIAL}"
+FACTS = ("symbol", "asked_from", "asked_to", "status", "reason", "fetched_at")
+BAR_COLUMNS = tuple(name for name in ANSWER_SCHEMA.names if name not in FACTS)
+
+logger = logging.getLogger("pipeline")
+
+
+class Journal:
+    """The journal of the batch `name` of `folder`, from its first answer to its landing."""
+
+    def __init__(self, folder: pathlib.Path, name: str) -> None:
+        self.path = folder / f"{name}{SUFFIX}"
+        self.target = folder / f"{name}.parquet"
+        self.records: list[dict[str, Any]] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("ab")
+
+    def append(self, record: dict[str, Any], line: bytes | None = None) -> None:
+        """Keep a record. It outlives this process at once; only a crash of the machine can lose it.
+
+        `line`: the record as the line of JSON that it came as; it may hold more than the record.
+        """
+        self._file.write(line or json.dumps(record).encode() + b"\n")
+        self._file.flush()
+        self.records.append(record)
+
+    def land(self) -> None:
+        """Land the batch; the journal goes when the batch is safe."""
+        self._file.close()
+        land_batch(self.target, table_of(self.records))
+        self.path.unlink()
+
+    def close(self) -> None:
+        """Leave the journal where it is, for `salvage`."""
+        self._file.close()
+
+
+def salvage(folder: pathlib.Path) -> int:
+    """Land what the journals of a killed run hold; return the number of answers."""
+    salvaged = 0
+    for path in sorted(folder.glob(f"batch-*{SUFFIX}")):
+        target = path.with_name(path.name.removesuffix(SUFFIX) + ".parquet")
+        records = complete_lines(path)
+        if records and not target.exists():  # with both, the run was killed between landing and removing
+            land_batch(target, table_of(records))
+            salvaged += len(records)
+        path.unlink()
+    if salvaged:
+        logger.info("%d answers of an interrupted run are used again", salvaged)
+    return salvaged
+
+
+def complete_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The records of a journal up to the first line that is cut off or damaged."""
+    records = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            record = json.loads(line) if line.endswith(b"\n") else None
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            break
+        records.append(record)
+    return records
+
+
+def table_of(records: Sequence[dict[str, Any]]) -> pa.Table:
+    """Records as a table of ANSWER_SCHEMA: a row a bar, and one with a null date for a record without bars."""
+    columns: dict[str, list[Any]] = {name: [] for name in ANSWER_SCHEMA.names}
+    for record in records:
+        bars = record["bars"]
+        rows = len(bars.get("date", ()))
+        for name in FACTS:
+            columns[name] += [record[name]] * max(rows, 1)
+        for name in BAR_COLUMNS:
+            columns[name] += bars[name] if rows else [None]
+    return pa.table([_array(columns[field.name], field.type) for field in ANSWER_SCHEMA], schema=ANSWER_SCHEMA)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_temporal(kind):
+        return pa.array(values, pa.string()).cast(kind)
+    return pa.array(values, kind)

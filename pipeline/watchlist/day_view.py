@@ -1,0 +1,88 @@
+"""The view of one or more sessions that scans look at: a row a symbol, with the values of the session before it, too."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from pipeline.calendar import session_before
+from pipeline.config import scans
+from pipeline.database.schema import MIGRATIONS
+from pipeline.indicators.columns import create_columns
+from pipeline.indicators.definitions import configured_definitions
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+NUMBERS = ("DOUBLE", "FLOAT", "BIGINT", "INTEGER")
+
+
+def create_day_view(connection: DuckDBPyConnection, *sessions: dt.date) -> None:
+    """The temporary table `day_view`: one row for each session and symbol expected on it that has a bar.
+
+    Symbols whose kind of security is among `[scans] skip_types` are left out.
+
+    Columns: those of `stock_data`, of `technical_indicators` and the facts of the listing that serves the session, and
+    `volume_ratio` = volume / avg_volume_30. `prev_` and the name of a column of numbers is its value of the session
+    before, null where the symbol did not trade then, or where that session was not computed.
+    """
+    _choose_days(connection, {session: session_before(session) for session in sessions})
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE day_facts AS
+        SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.volume,
+               t.* EXCLUDE (symbol, date, source), b.volume / nullif(t.avg_volume_30, 0) AS volume_ratio,
+               s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type
+        FROM stock_data b
+        JOIN day_list d USING (date)
+        LEFT JOIN technical_indicators t ON t.date = b.date AND t.symbol = b.symbol
+        LEFT JOIN session_listings s ON s.session = b.date AND s.symbol = b.symbol
+        """
+    )
+    previous = ", ".join(f'p."{name}" AS "prev_{name}"' for name in _numbers(connection))
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE day_view AS
+        SELECT f.*, {previous}
+        FROM day_facts f
+        JOIN day_list d USING (date)
+        JOIN session_universe u USING (date)
+        JOIN price_coverage c ON c.date = f.date AND c.symbol = f.symbol AND c.state = 'stored'
+        LEFT JOIN day_facts p ON p.date = d.previous AND p.symbol = f.symbol
+        WHERE d.wanted AND f.name IS NOT NULL
+          AND coalesce(f.security_type, 'share') NOT IN (SELECT trim(unnest(string_split($skipped, ','))))
+        """,
+        {"skipped": scans().skip_types},
+    )
+
+
+def columns(connection: DuckDBPyConnection) -> tuple[str, ...]:
+    """The names of the columns of `day_view`."""
+    return tuple(row[0] for row in connection.execute("DESCRIBE day_view").fetchall())
+
+
+def create_empty_day_view(connection: DuckDBPyConnection) -> None:
+    """`day_view` without a row, in a database that has no tables yet: what is needed to check an expression."""
+    for _, sql in MIGRATIONS:
+        connection.execute(sql.replace("{source}", ""))
+    create_columns(connection, configured_definitions())
+    create_day_view(connection)
+
+
+def _choose_days(connection: DuckDBPyConnection, previous: dict[dt.date, dt.date]) -> None:
+    """The temporary table `day_list`: the sessions that are wanted, and those that only lend their values."""
+    connection.execute("CREATE OR REPLACE TEMP TABLE day_list (date DATE, previous DATE, wanted BOOLEAN)")
+    connection.execute(
+        "INSERT INTO day_list SELECT unnest($days::DATE[]), unnest($before::DATE[]), true",
+        {"days": list(previous), "before": list(previous.values())},
+    )
+    connection.execute(
+        """
+        INSERT INTO day_list SELECT DISTINCT previous, NULL::DATE, false FROM day_list
+        WHERE previous NOT IN (SELECT date FROM day_list)
+        """
+    )
+
+
+def _numbers(connection: DuckDBPyConnection) -> list[str]:
+    return [name for name, kind, *_ in connection.execute("DESCRIBE day_facts").fetchall() if kind in NUMBERS]

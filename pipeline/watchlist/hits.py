@@ -1,0 +1,88 @@
+"""The watchlist: what the scans find in the view of a session. The conditions run in a database of their own."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import ScanError
+from pipeline.watchlist.day_view import create_day_view
+from pipeline.watchlist.sandbox import sandbox
+from pipeline.watchlist.scans import CheckedScan
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+
+def day_view(connection: DuckDBPyConnection, *sessions: dt.date) -> pa.Table:
+    """A copy of the view of the sessions; read before the rows of daily_watchlist, which do not change it."""
+    create_day_view(connection, *sessions)
+    return connection.sql("FROM day_view").to_arrow_table()
+
+
+def watchlist_rows(view: pa.Table, declared: Iterable[CheckedScan]) -> pa.Table:
+    """Rows of `daily_watchlist` from the view of one session: each symbol once, under its smallest priority.
+
+    Raises ScanError with DuckDB's own explanation when a scan fails on the values of the day.
+    """
+    with sandbox(view) as connection:
+        find_hits(connection, declared)
+        return connection.sql(
+            """
+            SELECT d.date AS scan_date, d.symbol, d.name, d.sector, d.market_cap, h.scan AS scan_reason, h.priority,
+                   d.close AS close_price, d.volume, d.rsi_14, d.bb_position, d.volume_ratio,
+                   CASE WHEN d.market_cap >= 50e9 THEN 1 WHEN d.market_cap >= 10e9 THEN 2 ELSE 3 END AS market_cap_tier,
+                   h.rule_version, h.fired
+            FROM (SELECT DISTINCT ON (symbol) * FROM hits ORDER BY symbol, priority, scan) h
+            JOIN day_view d USING (symbol) ORDER BY h.priority, d.market_cap DESC, d.symbol
+            """
+        ).to_arrow_table()
+
+
+def find_hits(connection: DuckDBPyConnection, declared: Iterable[CheckedScan]) -> None:
+    """The table `hits` of the sandbox: date, symbol, scan, priority, rule_version and, as JSON, the values that fired.
+
+    A symbol found by several scans is there several times. Raises ScanError.
+    """
+    import duckdb
+
+    connection.execute(
+        """
+        CREATE OR REPLACE TABLE hits
+        (date DATE, symbol VARCHAR, scan VARCHAR, priority INTEGER, rule_version VARCHAR, fired VARCHAR)
+        """
+    )
+    for scan in declared:
+        try:
+            connection.execute(f"INSERT INTO hits {_query(scan)}", _values(scan))
+        except duckdb.Error as error:
+            raise ScanError(f"scan [{scan.name}] fails on the values of the day: {error}") from error
+
+
+def _query(scan: CheckedScan) -> str:
+    """The best `limit` rows of each day. A condition that cannot be computed on a row does not hold there."""
+    fired = ", ".join(f"""'{column}', "{column}\"""" for column in scan.columns)
+    return f"""
+        SELECT date, symbol, $scan, $priority, $version, json_object({fired})::VARCHAR FROM day_view
+        WHERE TRY(\n{scan.condition}\n)
+        QUALIFY row_number() OVER (PARTITION BY date ORDER BY\n{scan.order}\n, symbol) <= $limit
+    """
+
+
+def _values(scan: CheckedScan) -> dict[str, Any]:
+    return {"scan": scan.name, "priority": scan.priority, "version": scan.version, "limit": scan.limit}
+
+
+def store_watchlist(connection: DuckDBPyConnection, session: dt.date, rows: pa.Table) -> None:
+    """Replace the session's rows of `daily_watchlist` as a whole."""
+    connection.execute("DELETE FROM daily_watchlist WHERE scan_date = ?", [session])
+    connection.register("watchlist_rows", rows)
+    connection.execute("INSERT INTO daily_watchlist BY NAME FROM watchlist_rows")
+    connection.unregister("watchlist_rows")
+
+
+def hits_by_scan(rows: pa.Table, declared: Sequence[CheckedScan]) -> dict[str, int]:
+    found: list[str] = rows["scan_reason"].to_pylist()
+    return {scan.name: found.count(scan.name) for scan in declared}

@@ -1,0 +1,231 @@
+"""The commands beside Luigi's, over a finished session and over none."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import pathlib
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.cli import doctor
+from pipeline.cli import settings as given
+from pipeline.cli.main import main
+from pipeline.config import all_settings
+from pipeline.database.connection import reading, writing
+from pipeline.tasks.daily import DailyPipeline
+from tests.support.runs import run_here
+from tests.support.small_market import LAST, MARKUP, SMALL, UNKNOWN, SmallMarket
+
+COMMANDS = main.list_commands(None)  # type: ignore[attr-defined, arg-type]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Where the first test leaves a copy of its installation for the others."""
+    return tmp_path_factory.mktemp("made") / "data"
+
+
+@pytest.fixture
+def done(here: SmallMarket, data_dir: pathlib.Path, made: pathlib.Path, clock: Callable[..., None]) -> pathlib.Path:
+    """The data folder of an installation whose only session, the latest one, is done."""
+    clock(LAST.year, LAST.month, LAST.day, 20)
+    if made.exists():
+        shutil.copytree(made, data_dir)
+        return data_dir
+    assert run_here(DailyPipeline(date=LAST))
+    shutil.copytree(data_dir, made)
+    return data_dir
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+def facts(*arguments: str) -> Any:
+    return json.loads(call(*arguments, "--json").output)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_and_takes_settings(name: str) -> None:
+    answer = call(name, "--help")
+    assert answer.exit_code == 0
+    assert f"pipeline {name}" in answer.output.split("Usage:")[1].split("\n", 1)[1]
+    assert "--data-dir" in answer.output
+    assert "--set" in answer.output
+
+
+def test_status_shows_a_finished_session(done: pathlib.Path) -> None:
+    (status,) = facts("status", "--days", "1")
+    assert status["session"] == str(LAST)
+    assert status["is_done"]
+    assert {stage["state"] for stage in status["stages"].values()} == {"done"}
+    with reading() as connection:
+        (hits,) = connection.execute("SELECT count(*) FROM daily_watchlist").fetchone() or (0,)
+        states = dict(connection.execute("SELECT state, count(*) FROM price_coverage GROUP BY state").fetchall())
+    assert status["hits"] == hits > 0
+    assert status["symbols"] == states
+    assert status["coverage"] == 1.0
+    assert str(LAST) in call("status").output
+
+
+def test_status_names_sessions_that_were_never_run(done: pathlib.Path, clock: Callable[..., None]) -> None:
+    clock(2024, 2, 26, 20)
+    answer = call("status")
+    assert (
+        "2 sessions between 2024-02-22 and 2024-02-23 were never run: pipeline backfill 2024-02-22 2024-02-23"
+        in answer.output
+    )
+
+
+def test_status_before_the_first_run(data_dir: pathlib.Path) -> None:
+    (status,) = facts("status")
+    assert {stage["state"] for stage in status["stages"].values()} == {"pending"}
+    assert not data_dir.exists(), "looking makes nothing"
+
+
+def test_explain_says_what_every_rule_saw(done: pathlib.Path) -> None:
+    with reading() as connection:
+        symbol, reason, fired = (
+            connection.execute("SELECT symbol, scan_reason, fired FROM daily_watchlist LIMIT 1").fetchone() or ("",) * 3
+        )
+    found = facts("explain", str(LAST), symbol)
+    verdict = next(verdict for verdict in found["verdicts"] if verdict["scan"] == reason)
+    assert verdict["fired"]
+    assert all(part["holds"] for part in verdict["parts"])
+    seen = {name: value for part in verdict["parts"] for name, value in part["values"].items()}
+    assert seen == pytest.approx(json.loads(fired))
+    assert pathlib.Path(found["raw_file"]).exists()
+    assert f"on the watchlist for {reason}" in call("explain", str(LAST), symbol.lower()).output
+
+
+def test_explain_says_which_value_kept_a_rule_from_firing(done: pathlib.Path) -> None:
+    with reading() as connection:
+        (symbol, rsi) = connection.execute(
+            "SELECT symbol, rsi_14 FROM technical_indicators WHERE rsi_14 > 35 AND symbol NOT IN (SELECT symbol FROM daily_watchlist) LIMIT 1"
+        ).fetchone() or ("", 0)
+    verdict = facts("explain", str(LAST), symbol)["verdicts"][0]
+    assert verdict["scan"] == "rsi_oversold"
+    assert not verdict["fired"]
+    part = verdict["parts"][0]
+    assert (part["text"], part["holds"], part["values"]) == ("rsi_14 < 30", False, {"rsi_14": pytest.approx(rsi)})
+
+
+@pytest.mark.parametrize(("symbol", "words"), [(SMALL, "not expected"), (UNKNOWN, "unknown")])
+def test_explain_a_symbol_that_no_rule_looks_at(done: pathlib.Path, symbol: str, words: str) -> None:
+    answer = call("explain", str(LAST), symbol)
+    assert words in answer.output
+    assert "not on the watchlist" in answer.output
+
+
+def test_explain_leaves_what_came_from_outside_as_it_is(done: pathlib.Path) -> None:
+    assert "<img src=x onerror=alert(1)> & Sons" in call("explain", str(LAST), MARKUP).output
+
+
+@pytest.mark.parametrize(
+    ("date", "symbol", "words"),
+    [(str(LAST), "S055", "close to it: S55"), ("2024-02-22", "S05", "nothing is stored of session")],
+)
+def test_explain_what_is_not_there(done: pathlib.Path, date: str, symbol: str, words: str) -> None:
+    answer = call("explain", date, symbol)
+    assert answer.exit_code == 1
+    assert words in answer.output
+
+
+def level(check: str) -> str:
+    levels = [finding.level for finding in doctor.examine() if finding.check == check]
+    return next(level for level in (doctor.FAILURE, doctor.WARNING, doctor.NOTE, doctor.OK) if level in levels)
+
+
+def test_the_doctor_is_content_with_a_finished_latest_session(done: pathlib.Path) -> None:
+    assert level("sessions") == doctor.OK
+    assert level("replica") == doctor.OK
+    answer = call("doctor")
+    assert answer.exit_code == 0, answer.output
+
+
+def test_the_doctor_fails_when_the_latest_session_has_no_run(done: pathlib.Path, clock: Callable[..., None]) -> None:
+    clock(2024, 2, 22, 20)
+    answer = call("doctor")
+    assert answer.exit_code == 1
+    assert "2024-02-22, the latest settled session, has no finished run" in answer.output
+    assert "pipeline retry 2024-02-22" in answer.output
+
+
+def test_the_doctor_raises_an_alert_once(done: pathlib.Path, clock: Callable[..., None]) -> None:
+    clock(2024, 2, 22, 20)
+    for _ in range(2):
+        assert call("doctor", "--alert").exit_code == 1
+    with reading() as connection:
+        rows = connection.execute("SELECT type, date FROM alerts WHERE message LIKE '%no finished run%'").fetchall()
+    assert rows == [("doctor", dt.date(2024, 2, 22))]
+
+
+def test_the_doctor_finds_rows_that_are_there_twice(done: pathlib.Path) -> None:
+    with writing() as connection:
+        connection.execute("INSERT INTO stock_data FROM stock_data LIMIT 1")
+    assert level("database") == doctor.FAILURE
+    assert "1 rows of stock_data are there twice" in call("doctor").output
+
+
+def test_the_doctor_lists_rejected_bars_and_failed_symbols(done: pathlib.Path) -> None:
+    with writing() as connection:
+        connection.execute(
+            "INSERT INTO rejected_bars (symbol, date, rule, rejected_at) VALUES ('S05', ?, 'high_too_low', now())",
+            [LAST],
+        )
+        connection.execute("UPDATE price_coverage SET state = 'failed', reason = 'HTTP 500' WHERE symbol = 'S06'")
+    said = call("doctor").output
+    assert "S05 2024-02-21 (high_too_low)" in said
+    assert "S06 (HTTP 500)" in said
+    assert level("bars") == doctor.WARNING
+
+
+def test_the_doctor_names_a_full_disk(done: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "GIGABYTE", 1024**5)
+    assert level("disk") == doctor.FAILURE
+
+
+def test_config_shows_values_with_their_origin_and_no_secret(
+    data_dir: pathlib.Path, settings: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings("alerts", slack_webhook_url="https://hooks.slack.invalid/T0/B0/verysecret")
+    settings("redis", url="redis://:verysecret@localhost:6379/0")
+    settings("core", scheduler_url="http://operator:verysecret@localhost:8082/")
+    monkeypatch.setattr(given, "_given", {("market", "calendar"): "XNAS"})
+    answer = call("config", "--json")
+    assert "verysecret" not in answer.output
+    found = {(setting["section"], setting["name"]): setting for setting in json.loads(answer.output)}
+    assert found.keys() >= set(all_settings())
+    assert found["alerts", "slack_webhook_url"]["value"] == given.MASK
+    assert found["market", "calendar"]["origin"] == "command line"
+    assert found["core", "workers"]["origin"].endswith("luigi.cfg")
+
+
+def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_one() -> None:
+    answer = call("config", "--set", "yahoo.retry=3")
+    assert answer.exit_code == 1
+    assert "there is no setting yahoo.retry; the nearest one is yahoo.retries" in answer.output
+    assert "write SECTION.NAME=VALUE" in call("--set", "yahoo", "config").output
+
+
+def test_a_secret_is_not_taken_from_the_command_line() -> None:
+    answer = call("config", "--set", "alerts.slack_webhook_url=https://hooks.slack.invalid/verysecret")
+    assert answer.exit_code == 1
+    assert "verysecret" not in answer.output
+    assert "environment" in answer.output
+
+
+def test_a_backfill_of_finished_sessions_starts_nothing(done: pathlib.Path) -> None:
+    answer = call("backfill", str(LAST), str(LAST))
+    assert (answer.exit_code, answer.output) == (0, "nothing to do: every session of the range is done\n")
+
+
+def test_a_backfill_of_the_future_is_refused(done: pathlib.Path) -> None:
+    answer = call("backfill", str(LAST), "2024-03-01")
+    assert answer.exit_code == 1
+    assert f"pipeline backfill {LAST} {LAST}" in answer.output

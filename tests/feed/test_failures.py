@@ -1,0 +1,282 @@
+"""Everything that can happen to a Redis server happens to a real one: a clear error, and the next run repairs it all.
+
+The daily pipeline is never touched: what a run leaves behind in the database is compared before and after.
+"""
+
+import itertools
+import json
+import os
+import re
+import signal
+import threading
+import time
+
+import luigi
+import pytest
+
+from pipeline.config import ROOT
+from pipeline.database.connection import database_path
+from pipeline.errors import (
+    ConfigurationError,
+    RedisFeedError,
+    RedisFullError,
+    RedisLoadingError,
+    RedisReadOnlyError,
+    RedisRefusedError,
+    RedisUnreachableError,
+)
+from pipeline.feed import hashes as redis_hashes
+from pipeline.feed import mirror as metrics
+from pipeline.feed.server import chunks, connect
+from pipeline.tasks.daily import DailyPipeline
+from pipeline.tasks.redis_sync import RedisWatchlistSync
+from tests.feed.test_sync import assert_holds
+from tests.support.feed import DAY, NEXT, FeedData
+from tests.support.runs import run_here
+from tests.support.servers import RedisServer, binary, is_before_seven
+
+pytestmark = pytest.mark.redis
+
+SYMBOLS = 12
+REDIS_PAGE = ROOT / "docs" / "redis.md"
+
+
+@pytest.fixture
+def data(data_dir, settings):
+    settings("redis", timeout=0.5, retries=1)
+    settings("alerts", slack_webhook_url="", discord_webhook_url="")
+    feed = FeedData(SYMBOLS)
+    feed.scans = {DAY: feed.symbols[:8]}
+    feed.finish(DAY)
+    return feed
+
+
+@pytest.fixture
+def server(tmp_path, settings):
+    """A server of the test's own."""
+    server = RedisServer(tmp_path / "server", enable_debug_command="yes", enable_protected_configs="yes")
+    settings("redis", url=server.url)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def errors():
+    """The errors of failed tasks, with the task's name."""
+    before = {
+        cls: {event: set(calls) for event, calls in events.items()}
+        for cls, events in luigi.Task._event_callbacks.items()
+    }
+    found: list[tuple[str, BaseException]] = []
+    luigi.Task.event_handler(luigi.Event.FAILURE)(lambda task, error: found.append((task.task_family, error)))
+    yield found
+    luigi.Task._event_callbacks.clear()
+    luigi.Task._event_callbacks.update(before)
+
+
+def fails_with(errors, kind, match, day=DAY):
+    """The chain fails at once, with this error, and the daily pipeline stays done."""
+    before = database_path().read_bytes()
+    errors.clear()
+    assert not run_here(RedisWatchlistSync(date=day))
+    ((task, error),) = errors
+    assert (task, type(error)) == ("SyncRedis", kind)
+    assert match in str(error)
+    assert database_path().read_bytes() == before
+    assert DailyPipeline(date=day).complete()
+    metrics.mirror()  # as each run does at its end, also of the daily pipeline: it never fails
+
+
+def repairs(server, data, day=DAY, symbols=8):
+    assert run_here(RedisWatchlistSync(date=day))
+    with server.client() as client:
+        assert_holds(client, data, day, data.symbols[:symbols])
+
+
+def test_down(server, data, errors):
+    server.kill()
+    fails_with(errors, RedisUnreachableError, f"Redis at 127.0.0.1:{server.port} cannot be reached")
+    server.start()
+    repairs(server, data)
+
+
+def test_lost_after_it_was_done(server, data, errors):
+    repairs(server, data)
+    server.restart()
+    repairs(server, data)
+
+
+def test_hanging(server, data, errors):
+    os.kill(server.process.pid, signal.SIGSTOP)
+    started = time.monotonic()
+    fails_with(errors, RedisUnreachableError, "timeout = 0.5 s")
+    assert time.monotonic() - started < 30
+    os.kill(server.process.pid, signal.SIGCONT)
+    repairs(server, data)
+
+
+@pytest.mark.parametrize("fed_before", [False, True])
+def test_full(server, data, errors, fed_before):
+    day, count = DAY, 8
+    if fed_before:
+        repairs(server, data)
+        data.scans[NEXT] = data.symbols[:12]
+        data.finish(NEXT)
+        day, count = NEXT, 12
+    with server.client() as client:
+        client.config_set("maxmemory", "100kb")
+        fails_with(errors, RedisFullError, "raise its maxmemory", day)
+        if fed_before:
+            assert_holds(client, data, DAY, data.symbols[:8])  # what there was is there, and says what it is
+        client.config_set("maxmemory", "0")
+    repairs(server, data, day, count)
+
+
+def test_full_and_evicting(server, data, errors):
+    """A server that throws keys away instead of refusing new ones: the health check finds out."""
+    with server.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-random")
+        client.config_set("maxmemory", "100kb")
+        assert not run_here(RedisWatchlistSync(date=DAY))
+        assert all(isinstance(error, RedisFeedError) for _, error in errors)
+        client.config_set("maxmemory", "0")
+    repairs(server, data)
+
+
+@pytest.mark.skipif(is_before_seven(binary()), reason="it answers nothing while it loads a small file slowly")
+def test_loading(server, data, errors):
+    with server.client() as client:
+        client.execute_command("DEBUG", "POPULATE", "3000", "foreign", "500")
+        client.save()
+    server.kill()
+    server.options |= {"key-load-delay": 3000, "loading-process-events-interval-bytes": 1024}
+    server.start()
+    fails_with(errors, RedisLoadingError, "still loading its data")
+    with server.client() as client:
+        client.config_set("key-load-delay", 0)
+        wait_until(lambda: not client.info("persistence")["loading"])
+    repairs(server, data)
+
+
+def wait_until(done, seconds=20.0):
+    pause, end = threading.Event(), time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        pause.wait(0.02)
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("survives", [False, True])
+def test_restarted_in_the_middle(server, data, errors, monkeypatch, mode, survives):
+    """Killed after the second group of symbols; with its data on disk or without."""
+    day = DAY
+    if survives:
+        server.options |= {"appendonly": "yes", "appendfsync": "always"}
+        server.restart()
+    if mode == "incremental":
+        repairs(server, data)
+        day = NEXT
+        data.scans[NEXT] = data.symbols[2:10]
+        data.finish(NEXT)
+
+    groups = itertools.count()
+
+    def killing(original):
+        """The same function, with a server that is killed before the third group."""
+
+        def call(*arguments):
+            if next(groups) == 2:
+                server.kill()
+            return original(*arguments)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr(redis_hashes, "CHUNK", 2)
+        patched.setattr(redis_hashes.Hashes, "_call", killing(redis_hashes.Hashes._call))
+        patched.setattr(redis_hashes, "chunks", lambda items: map(killing(list), chunks(items, 2)))
+        fails_with(errors, RedisUnreachableError, "cannot be reached", day)
+    server.start()
+    with server.client() as client:
+        for name in client.scan_iter("nasdaq:watchlist_data:*"):  # each symbol is old or new
+            fields = client.hgetall(name)
+            found = {date: json.loads(bar) for date, bar in fields.items() if date[0].isdigit()}
+            assert found in [data.hash_of(name.rpartition(":")[2], each) for each in (DAY, day)]
+        state = client.get("nasdaq:watchlist_last_update")
+        assert (json.loads(state)["day"] if state else None) == (
+            str(DAY) if survives and mode == "incremental" else None
+        )
+    assert run_here(RedisWatchlistSync(date=day))
+    with server.client() as client:
+        assert_holds(client, data, day, data.symbols[:8] if day == DAY else data.symbols[:10])
+
+
+def test_a_read_only_replica_of_the_server(server, data, errors, tmp_path, settings):
+    replica = RedisServer(tmp_path / "replica", replicaof=f"127.0.0.1 {server.port}")
+    settings("redis", url=replica.url)
+    fails_with(errors, RedisReadOnlyError, f"127.0.0.1:{replica.port} is a read-only replica")
+    settings("redis", url=server.url)
+    repairs(server, data)
+    replica.kill()
+
+
+@pytest.mark.parametrize("given", ["", ":wrong-secret@", "nobody:wrong-secret@"])
+def test_a_wrong_password(data, errors, tmp_path, settings, caplog, given):
+    server = RedisServer(tmp_path / "server", requirepass="right-secret")
+    settings("redis", url=server.url.replace("//", f"//{given}"))
+    fails_with(errors, RedisRefusedError, "REDIS_URL")
+    settings("redis", url=server.url.replace("//", "//:right-secret@"))
+    assert run_here(RedisWatchlistSync(date=DAY))
+    with server.client(password="right-secret") as client:
+        assert_holds(client, data, DAY, data.symbols[:8])
+    assert "secret" not in caplog.text
+    assert not any("secret" in str(error) for _, error in errors)
+    server.kill()
+
+
+def test_a_user_without_the_rights(server, data, errors, settings):
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@read", "+@connection")
+    settings("redis", url=server.url.replace("//", "//reader:secret@"))
+    fails_with(errors, RedisRefusedError, "user's rights")
+
+
+def test_the_rights_that_the_documentation_names_are_enough(server, data, settings):
+    rights = re.search(r"needs, for keys of the prefix, `(.+?)`", REDIS_PAGE.read_text())
+    assert rights
+    with server.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "feeder", "on", ">secret", "~nasdaq:*", "-@all", *rights.group(1).split()
+        )
+    settings("redis", url=server.url.replace("//", "//feeder:secret@"))
+    repairs(server, data)
+    metrics.mirror()
+    with server.client() as client:
+        assert client.exists("nasdaq:signal_triggers") == 1
+
+
+def test_the_disk_of_the_server_is_broken(server, data, errors):
+    """A snapshot that fails makes a server refuse writes, by an error that has no class of its own."""
+    with server.client() as client:
+        client.config_set("save", "1 1")
+        client.config_set("dir", "/proc/self")
+        client.set("foreign", "x")
+        client.execute_command("BGSAVE")
+        wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+        fails_with(errors, RedisFeedError, "MISCONF")
+        client.config_set("save", "")
+    repairs(server, data)
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:6379", "redis://:p%zz@:port/0", "http://localhost", "redis://:secret#1@host:1/0"]
+)
+def test_an_address_that_is_none(data, errors, settings, address):
+    settings("redis", url=address.replace("%", "%%"))
+    with pytest.raises(ConfigurationError, match=r"\[redis\] url is no address"), connect():
+        pass
+
+
+def test_no_address_is_no_redis(data, errors, settings):
+    settings("redis", url="")
+    fails_with(errors, ConfigurationError, "REDIS_URL")

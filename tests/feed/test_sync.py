@@ -1,0 +1,397 @@
+"""The feed on a real server: what is in Redis is what should be there, whatever was there before."""
+
+import datetime as dt
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+
+import luigi.configuration
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from pipeline.errors import ConfigurationError, FeedOutdatedError
+from pipeline.feed.content import check_session, read_feed
+from pipeline.feed.hashes import Hashes
+from pipeline.feed.server import connect
+from pipeline.feed.sync import FULL, INCREMENTAL, NEW_SYMBOLS, sync
+from tests.support.feed import DAY, NEXT, SATURDAY, SESSIONS, TUESDAY, FeedData, bars_in
+
+pytestmark = pytest.mark.redis
+
+KEY = "nasdaq:watchlist_data:"
+
+
+@pytest.fixture
+def data(data_dir, settings):
+    feed = FeedData()
+    feed.scans = {DAY: feed.symbols[:8]}
+    return feed
+
+
+def synced(day, **options):
+    with connect() as client:
+        return sync(client, read_feed(day), **options)
+
+
+def publish_and_sync(data, day, **options):
+    data.publish(day)
+    return synced(day, **options)
+
+
+def assert_holds(redis, data, day, symbols):
+    """Redis holds these symbols with the bars that the tables were filled with, and nothing more."""
+    assert sorted(key.removeprefix(KEY) for key in redis.scan_iter(f"{KEY}*")) == sorted(symbols)
+    for symbol in symbols:
+        fields = redis.hgetall(KEY + symbol)
+        wanted = data.hash_of(symbol, day)
+        assert bars_in(fields) == wanted
+        meta = json.loads(fields["meta"])
+        assert (meta["bars"], meta["first_date"], meta["last_date"]) == (len(wanted), min(wanted), max(wanted))
+        assert 0 < redis.ttl(KEY + symbol) <= 14 * 86_400
+    state = json.loads(redis.get("nasdaq:watchlist_last_update"))
+    assert state["symbols"] == sorted(symbols)
+    assert (state["day"], state["synced"]) == (str(day), len(symbols))
+
+
+def test_the_first_sync_is_full(redis, data):
+    state = publish_and_sync(data, DAY)
+    assert (state.mode, state.new, state.updated, state.removed, state.synced, state.total) == (FULL, 8, 0, 0, 8, 8)
+    assert_holds(redis, data, DAY, data.symbols[:8])
+    meta = json.loads(redis.hget(KEY + "S003", "meta"))
+    assert {name: meta[name] for name in ("name", "sector", "market_cap", "market_cap_tier", "scan_date", "scan_reason", "priority")} == {
+        "name": "S003 <Inc.>", "sector": "Technology", "market_cap": 2.5e9, "market_cap_tier": 3,
+        "scan_date": "2024-02-15", "scan_reason": "scan 2024-02-15", "priority": 1,
+    }  # fmt: skip
+
+
+def test_the_next_day_adds_its_bar_the_new_symbols_and_drops_those_that_left(redis, data):
+    data.scans = {DAY - dt.timedelta(days=6): data.symbols[:3], DAY: data.symbols[2:8]}
+    publish_and_sync(data, DAY)
+    data.scans[NEXT] = data.symbols[6:10]
+    state = publish_and_sync(data, NEXT)
+    assert (state.mode, state.new, state.updated, state.removed) == (INCREMENTAL, 2, 6, 2)
+    assert_holds(redis, data, NEXT, data.symbols[2:10])
+    assert json.loads(redis.hget(KEY + "S007", "meta"))["scan_reason"] == f"scan {NEXT}"
+
+
+def written(redis, action):
+    """The names of the commands that an action sends, with their numbers, scripts' own among them."""
+    redis.config_resetstat()
+    action()
+    return {name.removeprefix("cmdstat_"): facts["calls"] for name, facts in redis.info("commandstats").items()}
+
+
+@pytest.mark.parametrize("scanned", [DAY, DAY - dt.timedelta(days=3)])
+def test_an_ordinary_day_sends_the_new_bar_alone(redis, data, scanned):
+    data.scans = {scanned: data.symbols[:8]}
+    publish_and_sync(data, DAY)
+    data.publish(NEXT)
+    before = redis.info("stats")["total_net_input_bytes"]
+    commands = written(redis, lambda: synced(NEXT))
+    sent = redis.info("stats")["total_net_input_bytes"] - before
+    whole = sum(len(json.dumps(redis.hgetall(KEY + symbol))) for symbol in data.symbols[:8])
+    assert commands["hset"] == 8 + 1 and commands["hdel"] == 8  # the symbols, and the stages
+    assert sent < 0.4 * whole
+
+
+def test_many_symbols_are_amended_by_several_calls(redis, data, monkeypatch):
+    publish_and_sync(data, DAY)
+    data.publish(NEXT)
+    monkeypatch.setattr("pipeline.feed.hashes.CHUNK", 3)
+    assert written(redis, lambda: synced(NEXT))["evalsha"] == 3
+    assert_holds(redis, data, NEXT, data.symbols[:8])
+
+
+#: Syncs NEXT with data_dir and Redis of the arguments, and is killed when the function it names is called the n-th time.
+KILLED = """
+import datetime, itertools, operator, os, signal, sys
+from unittest import mock
+import pipeline
+import luigi.configuration
+
+data_dir, url, day, function, count = sys.argv[1:]
+config = luigi.configuration.get_config()
+config.set("storage", "data_dir", data_dir)
+config.set("redis", "url", url)
+from pipeline.feed import hashes as redis_hashes
+from pipeline.feed import sync as redis_sync
+from pipeline.feed.content import read_feed
+from pipeline.feed.server import connect
+
+original = operator.attrgetter(function)(pipeline)
+calls = itertools.count(1)
+
+def last(*arguments):
+    if next(calls) == int(count):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments)
+
+with mock.patch(f"pipeline.{function}", last), mock.patch.object(redis_hashes, "CHUNK", 3), connect() as client:
+    redis_sync.sync(client, read_feed(datetime.date.fromisoformat(day)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "count"), [("feed.hashes.Hashes._call", 3), ("feed.hashes.fields_of", 2), ("feed.state.publish", 1)]
+)
+def test_killed_in_the_middle(redis, data, data_dir, function, count):
+    publish_and_sync(data, DAY)
+    data.scans[NEXT] = data.symbols[:12]
+    data.publish(NEXT)
+    url = luigi.configuration.get_config().get("redis", "url")
+    run = subprocess.run([sys.executable, "-c", KILLED, data_dir, url, str(NEXT), function, str(count)], timeout=60)
+    assert run.returncode == -signal.SIGKILL
+    assert json.loads(redis.get("nasdaq:watchlist_last_update"))["day"] == str(DAY)  # named last
+    for symbol in data.symbols[:8]:
+        assert bars_in(redis.hgetall(KEY + symbol)) in (data.hash_of(symbol, DAY), data.hash_of(symbol, NEXT))
+    assert synced(NEXT).mode == INCREMENTAL
+    assert_holds(redis, data, NEXT, data.symbols[:12])
+
+
+def test_a_second_sync_of_the_day_finds_nothing_to_do(redis, data):
+    publish_and_sync(data, DAY)
+    state = synced(DAY)
+    assert (state.mode, state.new, state.updated, state.removed) == (NEW_SYMBOLS, 0, 0, 0)
+
+
+def test_a_second_sync_of_the_day_adds_what_a_rerun_has_found(redis, data):
+    publish_and_sync(data, DAY)
+    data.scans[DAY] = data.symbols[1:9]
+    state = publish_and_sync(data, DAY)
+    assert (state.mode, state.new, state.removed) == (NEW_SYMBOLS, 1, 1)
+    assert_holds(redis, data, DAY, data.symbols[1:9])
+
+
+@pytest.mark.parametrize("day", [DAY, NEXT])
+def test_a_corrected_bar_is_rewritten(redis, data, day):
+    publish_and_sync(data, DAY)
+    data.corrections["S002", SESSIONS[SESSIONS.index(DAY) - 9]] = (1.0, 2.0, 0.5, 1.5, 7)
+    state = publish_and_sync(data, day)
+    assert state.mode != FULL
+    assert_holds(redis, data, day, data.symbols[:8])
+
+
+@pytest.mark.parametrize("day", [DAY, NEXT])
+def test_a_split_rewrites_the_history(redis, data, day):
+    publish_and_sync(data, DAY)
+    data.splits["S004"] = 4.0
+    publish_and_sync(data, day)
+    assert_holds(redis, data, day, data.symbols[:8])
+
+
+def test_a_bar_that_the_source_took_back_goes(redis, data):
+    publish_and_sync(data, DAY)
+    data.last["S005"] = SESSIONS[SESSIONS.index(DAY) - 1]
+    publish_and_sync(data, DAY)
+    assert_holds(redis, data, DAY, data.symbols[:8])
+
+
+def test_symbols_with_a_short_history_a_halt_and_no_bar_at_all(redis, data):
+    data.first["S001"] = SESSIONS[SESSIONS.index(DAY) - 4]
+    data.last["S002"] = SESSIONS[SESSIONS.index(DAY) - 2]
+    data.first["S003"] = dt.date(2030, 1, 1)
+    state = publish_and_sync(data, DAY)
+    assert (state.synced, state.total) == (7, 8)
+    present = [symbol for symbol in data.symbols[:8] if symbol != "S003"]
+    assert_holds(redis, data, DAY, present)
+    state = publish_and_sync(data, NEXT)
+    assert (state.updated, state.removed) == (6, 0)
+    assert_holds(redis, data, NEXT, present)
+
+
+@pytest.mark.parametrize(("day", "mode"), [(SATURDAY, FULL), (TUESDAY, INCREMENTAL), (dt.date(2024, 2, 22), FULL)])
+def test_the_mode_follows_from_the_days(redis, data, day, mode):
+    publish_and_sync(data, DAY)
+    data.scans[NEXT] = data.symbols[:5]
+    assert publish_and_sync(data, day).mode == mode
+    assert_holds(redis, data, day, data.symbols[: 5 if day.day == 22 else 8])
+
+
+def test_force_writes_everything(redis, data):
+    publish_and_sync(data, DAY)
+    redis.hset(KEY + "S001", "2024-02-15", "{}")
+    state = synced(DAY, force_full=True)
+    assert (state.mode, state.updated) == (FULL, 8)
+    assert_holds(redis, data, DAY, data.symbols[:8])
+
+
+def test_an_earlier_day_that_is_forced_brings_its_own_state_back(redis, data):
+    data.scans[NEXT] = data.symbols[8:]
+    publish_and_sync(data, NEXT)
+    synced(DAY, force_full=True)
+    assert_holds(redis, data, DAY, data.symbols[:8])
+
+
+def test_an_empty_watchlist_is_an_empty_feed(redis, data):
+    data.scans = {DAY: []}
+    state = publish_and_sync(data, DAY)
+    assert (state.synced, state.total) == (0, 0)
+    assert_holds(redis, data, DAY, [])
+
+
+@pytest.mark.parametrize(
+    "damage", ["del {key}", "set {key} text", "hdel {key} state", "hdel {key} meta", "rpush other:{key} 1"]
+)
+def test_what_was_lost_or_overwritten_is_repaired_by_the_next_sync(redis, data, damage):
+    publish_and_sync(data, DAY)
+    if damage.startswith("set"):
+        redis.delete(KEY + "S001")
+    redis.execute_command(*damage.format(key=KEY + "S001").split())
+    publish_and_sync(data, NEXT)
+    assert_holds(redis, data, NEXT, data.symbols[:8])
+
+
+FOREIGN = {
+    "watchlist_data:S001": "x", "signal_trigger:S001:20200101T000000Z": "x", "temp_x": "x", "other:nasdaq:watchlist_data:S1": "x",
+    "nasdaqwatchlist_data:S1": "x", "watchlist_last_update": "x",
+}  # fmt: skip
+
+
+def test_foreign_keys_are_never_touched(redis, data):
+    redis.mset(FOREIGN)
+    publish_and_sync(data, DAY)
+    publish_and_sync(data, NEXT)
+    synced(NEXT, force_full=True)
+    assert {key: redis.get(key) for key in FOREIGN} == FOREIGN
+
+
+def test_a_prefix_with_the_signs_of_a_pattern_is_a_plain_name(redis, data, settings):
+    settings("redis", prefix="a*[b]?:")
+    redis.set("aXbc:watchlist_data:S999", "foreign")
+    publish_and_sync(data, DAY)
+    publish_and_sync(data, NEXT)
+    with connect() as client:
+        assert Hashes(client).present() == set(data.symbols[:8])
+    assert redis.get("aXbc:watchlist_data:S999") == "foreign"
+
+
+def test_keys_are_found_without_stopping_the_server(redis, data):
+    data.publish(DAY)
+    commands = written(redis, lambda: synced(DAY))
+    assert not {"keys", "flushdb", "flushall"} & commands.keys()
+
+
+def test_the_replica_is_read_by_one_query_for_any_number_of_symbols(redis, data, monkeypatch):
+    import duckdb
+
+    asked = []
+    real = duckdb.DuckDBPyConnection.execute
+    data.publish(DAY)
+
+    class Counting:
+        def __init__(self, connection):
+            self.connection = connection
+
+        def execute(self, query, *values):
+            asked.append(query)
+            return real(self.connection, query, *values)
+
+        def close(self):
+            self.connection.close()
+
+    connecting = duckdb.connect
+    monkeypatch.setattr(duckdb, "connect", lambda *a, **k: Counting(connecting(*a, **k)))
+    read_feed(DAY)
+    assert len([query for query in asked if "stock_data" in query]) == 1
+    assert len(asked) <= 2
+
+
+def test_without_a_replica_or_its_session_the_error_says_what_to_run(redis, data):
+    with pytest.raises(FeedOutdatedError, match="DailyPipeline --date 2024-02-15"):
+        read_feed(DAY)
+    data.publish(DAY)
+    with pytest.raises(FeedOutdatedError, match="no watchlist of 2024-02-14 or before"):
+        read_feed(DAY - dt.timedelta(days=1))
+    with pytest.raises(
+        FeedOutdatedError, match="2024-02-16 is wanted; run: luigi --module pipeline DailyPipeline --date 2024-02-16"
+    ):
+        check_session(read_feed(SATURDAY))
+
+
+def test_a_ttl_that_would_end_within_the_watch_is_refused(redis, data, settings):
+    settings("redis", ttl_days=7)
+    data.publish(DAY)
+    with pytest.raises(ConfigurationError, match="ttl_days = 7"):
+        synced(DAY)
+
+
+def test_a_reader_never_sees_half_a_symbol_nor_an_empty_list(redis, redis_server, data):
+    """Readers at full speed while the feed goes back and forth between two days and two bases of adjustment."""
+    data.publish(NEXT)
+    before = read_feed(NEXT)
+    data.splits = dict.fromkeys(data.symbols, 3.0)
+    data.publish(TUESDAY)
+    after = read_feed(TUESDAY)
+    with connect() as client:
+        sync(client, before)
+    valid = {symbol: [data_of(before, symbol), data_of(after, symbol)] for symbol in before.entries}
+    wrong, seen, stop = [], set(), threading.Event()
+
+    def read():
+        with redis_server.client() as reader:
+            while not stop.is_set():
+                symbols = json.loads(reader.get("nasdaq:watchlist_last_update"))["symbols"]
+                symbol = random.choice(symbols)
+                found = bars_in(reader.hgetall(KEY + symbol))
+                seen.add(len(symbols))
+                if found not in valid[symbol]:
+                    wrong.append((symbol, len(found)))
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for thread in readers:
+        thread.start()
+    with connect() as client:
+        for _ in range(30):
+            sync(client, after, force_full=True)
+            sync(client, before, force_full=True)
+    stop.set()
+    for thread in readers:
+        thread.join()
+    assert not wrong
+    assert seen == {8}
+
+
+def data_of(feed, symbol):
+    entry = feed.entries[symbol]
+    return {entry.date(number): json.loads(entry.bar(number)) for number in entry.fed}
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([DAY, NEXT, SATURDAY, TUESDAY]),
+        st.sets(st.integers(0, 5), max_size=6),  # on the watchlist
+        st.dictionaries(st.integers(0, 5), st.sampled_from([2.0, 4.0]), max_size=2),  # split
+        st.lists(st.tuples(st.integers(0, 5), st.integers(0, 35)), max_size=3),  # corrected
+        st.sampled_from(["", "", "flush", "lose"]),
+        st.booleans(),
+    ),
+    min_size=2, max_size=4,
+)  # fmt: skip
+
+
+@examples(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps)
+def test_whatever_happened_before_redis_holds_what_the_replica_says(redis, data_dir, history):
+    """The law of the feed: its content depends on the day and the replica alone."""
+    redis.flushall()
+    data = FeedData(6)
+    for day, listed, splits, corrected, accident, force in sorted(history, key=lambda step: step[0]):
+        data.scans = {
+            session: [data.symbols[number] for number in sorted(listed)]
+            for session in (DAY, NEXT, TUESDAY)
+            if session <= day
+        }
+        data.splits.update({data.symbols[number]: factor for number, factor in splits.items()})
+        for number, back in corrected:
+            data.corrections[data.symbols[number], SESSIONS[SESSIONS.index(DAY) - back]] = (1.0, 2.0, 0.5, 1.5, back)
+        if accident == "flush":
+            redis.flushall()
+        if accident == "lose":
+            redis.delete(KEY + "S000", KEY + "S003")
+        publish_and_sync(data, day, force_full=force)
+        assert_holds(redis, data, day, [data.symbols[number] for number in listed])

@@ -1,0 +1,48 @@
+"""The files that make a job start fast, and those that it leaves."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from pipeline.indicators.spark import home as spark_home
+from pipeline.indicators.spark.java import Runtime
+
+
+def test_local_home_has_spark_but_not_its_python(data_dir):
+    home, is_new = spark_home.local_home()
+    assert is_new
+    assert (home / "bin" / "spark-submit").is_file()
+    assert list((home / "jars").glob("spark-core_*.jar"))
+    assert not (home / "python").exists()
+    assert {path.resolve() for path in (home / "modules").iterdir()} == set(spark_home.MODULES)
+    assert spark_home.local_home() == (home, False)
+    assert [path.name for path in home.parent.iterdir()] == [home.name]
+
+
+@pytest.mark.parametrize(
+    ("version", "recorded", "used"),
+    [("17.0.15", "ArchiveClassesAtExit", "SharedArchiveFile"), ("25.0.2", "AOTCacheOutput", "AOTCache")],
+)
+def test_archive_is_recorded_once_and_then_used(tmp_path, version, recorded, used):
+    home, scratch = tmp_path / "home", tmp_path / "scratch"
+    home.mkdir()
+    scratch.mkdir()
+    java = Runtime(pathlib.Path("/java"), version)
+
+    def archive(record: bool = True) -> spark_home.ClassArchive:
+        return spark_home.ClassArchive(java, home, scratch, record=record)
+
+    assert archive(record=False).options() == []
+    (home / "java-16-old.classes").touch()
+    recording = archive()
+    option, quiet = recording.options()
+    assert option.startswith(f"-XX:{recorded}={scratch}")
+    assert quiet == "-Xlog:disable"
+    recording.keep()  # Java wrote nothing: nothing to keep
+    assert [path.name for path in home.iterdir()] == ["java-16-old.classes"]
+    pathlib.Path(option.partition("=")[2]).write_text("classes")
+    recording.keep()
+    (kept,) = home.iterdir()
+    assert archive().options() == [f"-XX:{used}={kept}", "-Xlog:disable"]

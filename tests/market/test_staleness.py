@@ -1,0 +1,89 @@
+"""Which watchlists rest on bars that have changed since, and how they are put right."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from pipeline.cli.backfill import prepare_stale
+from pipeline.cli.main import main
+from pipeline.database.connection import reading
+from pipeline.market.staleness import stale_sessions
+from pipeline.tasks.daily import DailyPipeline
+from pipeline.tasks.ranges import RangeTradingDays
+from tests.conftest import forget
+from tests.support.runs import assert_same, results, run_here
+from tests.support.small_market import SESSIONS, SPLIT, SPLIT_DAY, SmallMarket
+
+DAYS = SESSIONS[-6:]
+
+
+def run(market: SmallMarket, *days: dt.date) -> None:
+    for day in days:
+        market.as_of = day
+        assert run_here(DailyPipeline(date=day))
+
+
+def stale() -> list[dt.date]:
+    with reading() as connection:
+        return stale_sessions(connection)
+
+
+def test_an_ordinary_day_makes_nothing_stale(here: SmallMarket) -> None:
+    run(here, *DAYS[:3])
+    assert stale() == []
+
+
+def test_a_corrected_bar_touches_its_session_and_the_later_ones(here: SmallMarket) -> None:
+    run(here, *DAYS[:3])
+    here.corrections["S05", DAYS[1]] = 1.02
+    run(here, DAYS[3])
+    assert stale() == [DAYS[1], DAYS[2]]
+
+
+def test_a_split_alone_makes_no_history_stale_but_where_the_symbol_was_found(here: SmallMarket) -> None:
+    before = [day for day in SESSIONS if day < SPLIT_DAY][-3:]
+    run(here, *before)
+    with reading() as connection:
+        found = connection.execute(
+            "SELECT scan_date FROM daily_watchlist WHERE symbol = ? ORDER BY scan_date", [SPLIT]
+        ).fetchall()
+    run(here, SPLIT_DAY)
+    assert stale() == [day for (day,) in found]
+
+
+def test_a_back_fill_of_the_stale_gives_the_tables_of_a_world_in_which_the_bar_was_right_at_once(
+    here: SmallMarket, settings: Callable[..., None], tmp_path: Path
+) -> None:
+    run(here, *DAYS[:3])
+    here.corrections["S05", DAYS[1]] = 1.02
+    run(here, DAYS[3])
+    assert prepare_stale(None, None) == [DAYS[1], DAYS[2]]
+    assert prepare_stale(None, None) == [DAYS[1], DAYS[2]], "a killed run is taken up again"
+    forget()
+    stop = DAYS[2] + dt.timedelta(days=1)
+    assert run_here(RangeTradingDays(of=DailyPipeline, start=DAYS[1], stop=stop, only_stale=True))
+    assert stale() == []
+    corrected = results(tmp_path / "data")
+    forget()
+    settings("storage", data_dir=tmp_path / "right at once")
+    run(here, *DAYS[:4])
+    assert_same(results(tmp_path / "right at once"), corrected)
+
+
+def test_only_the_stale_sessions_of_a_range_are_run(here: SmallMarket) -> None:
+    run(here, DAYS[0], DAYS[2])  # the session between them was never run, and stays so
+    here.corrections["S05", DAYS[0]] = 1.02
+    run(here, DAYS[3])
+    prepare_stale(None, None)
+    forget()
+    tasks = RangeTradingDays(of=DailyPipeline, start=DAYS[0], stop=DAYS[3], only_stale=True).requires()
+    assert [task.date for task in tasks] == [DAYS[0], DAYS[2]]
+
+
+def test_the_command_says_when_nothing_is_stale(here: SmallMarket) -> None:
+    answer = CliRunner().invoke(main, ["backfill", "--stale"])
+    assert (answer.exit_code, answer.output) == (0, "nothing to do: no session is stale\n")

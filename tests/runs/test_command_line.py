@@ -1,0 +1,191 @@
+"""The pipeline as people run it: `luigi --module pipeline ...`, with real clients, real Spark, and real exit codes."""
+
+import datetime as dt
+import json
+import re
+import subprocess
+import sys
+
+import duckdb
+import pytest
+
+from tests.support.fake_market import Fault
+from tests.support.runs import options, processes_of, results, run_luigi, start_luigi, stray_files, wait_until
+from tests.support.small_market import DIVIDEND, GONE, NEW, SMALL, THIN, UNKNOWN
+
+DAY = "2024-02-16"
+
+
+@pytest.fixture
+def run(market, tmp_path):
+    """`run("2024-02-16", "--workers", "2")`: exit code and output of DailyPipeline over the fake market."""
+    market.as_of = dt.date(2024, 2, 16)
+
+    def daily(date, *arguments, **environment):
+        return run_luigi(
+            "DailyPipeline",
+            "--date",
+            date,
+            *options(market, tmp_path / "data"),
+            *arguments,
+            home=tmp_path / "home",
+            **environment,
+        )
+
+    return daily
+
+
+def asked(market):
+    return market.total, market.listings
+
+
+@pytest.mark.spark
+def test_a_session_from_the_listing_to_the_report(run, market, tmp_path):
+    code, said = run(DAY)
+    assert code == 0, said
+    tables = results(tmp_path / "data")
+    states = {symbol: state for symbol, _, state in tables["price_coverage"]}
+    assert len(states) == 58
+    assert {symbol: state for symbol, state in states.items() if state != "stored"} == {
+        UNKNOWN: "unknown",
+        THIN: "not_traded",
+    }
+    assert {SMALL, GONE} & states.keys() == set()
+    assert {"NA", "TRUE", "BRK/B", NEW} <= states.keys()
+    assert (DIVIDEND, dt.date(2024, 2, 16), "dividend", 0.5) in tables["corporate_actions"]
+    assert len(tables["technical_indicators"]) == 56
+    data = tmp_path / "data"
+    assert (data / "replica" / "stock_data_replica.duckdb").exists()
+    assert "&lt;img src=x" not in said
+    assert stray_files(data) == []
+    assert processes_of(data) == []
+
+    before = asked(market)
+    code, said = run(DAY)  # once more
+    assert code == 0, said
+    assert asked(market) == before
+    assert "1 complete ones were encountered" in said
+    assert "running" not in said
+
+    page = (data / "reports" / f"{DAY}.html").read_text()
+    assert "<img src=x" not in page
+
+    with duckdb.connect(str(data / "stock_data.duckdb"), read_only=True) as connection:
+        recorded = connection.execute(
+            "SELECT task, date, status, try_number, duration_seconds >= 0 FROM task_runs"
+        ).fetchall()
+    assert len(recorded) == 9
+    assert {run[1:] for run in recorded} == {(dt.date(2024, 2, 16), "done", 1, True)}
+
+
+@pytest.mark.parametrize("date", ["2024-02-17", "2024-02-19"])
+def test_a_day_without_a_session_is_green_and_says_so(run, market, date):
+    code, said = run(date)
+    assert code == 0, said
+    assert f"{date} is no session of XNAS: nothing to do (sessions around it: 2024-02-16 and 2024-02-20)" in said
+    assert asked(market) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("date", "says"),
+    [
+        ("1950-01-03", "1950-01-03 lies before 1990-01-02, the first session of calendar XNAS"),
+        ("2999-01-04", "2999-01-04 lies in the future; the latest session that has settled is "),
+        (
+            "2024-02-30",
+            "--date 2024-02-30 is no date (day is out of range for month); write it as YYYY-MM-DD, for example",
+        ),
+        ("16.02.2024", "--date 16.02.2024 is no date"),
+        ("2024-02-16,2024-02-20", "--date 2024-02-16,2024-02-20 names several sessions, and takes one"),
+    ],
+)
+def test_a_date_that_no_run_can_serve(run, market, date, says):
+    code, said = run(date)
+    assert code not in (0, 1), said
+    assert says in said
+    assert "Traceback" not in said
+    assert asked(market) == (0, 0)
+
+
+def test_an_error_says_which_date_which_stage_why_and_what_to_run(run, market):
+    market.every = Fault("500")
+    code, said = run(DAY, "--yahoo-retries", "0")
+    assert code == 30, said
+    closing = said[said.rindex("===== Luigi Execution Summary =====") :]
+    assert re.search(
+        r"2024-02-16: CollectPrices failed: Yahoo is out of order: of the first 5 symbols asked, 5 failed", closing
+    )
+    assert "run again: luigi --module pipeline DailyPipeline --date 2024-02-16" in closing
+    assert "Traceback" not in said
+
+
+def test_too_few_symbols_fail_the_session_and_the_next_run_asks_for_the_rest(run, market, tmp_path):
+    for symbol in ("S01", "S02", "S03", "S04", "S05", "S06"):
+        market.faults[symbol] = Fault("500")
+    code, said = run(DAY, "--yahoo-retries", "0")
+    assert code == 30, said
+    closing = said[said.rindex("===== Luigi Execution Summary =====") :]
+    assert (
+        "CollectPrices failed: session 2024-02-16: 89.5% of the expected symbols were delivered, 95.0% are needed"
+        in closing
+    )
+    market.faults.clear()
+    before = dict(market.requests)
+    run(DAY, "--indicators-names", "none at all")  # as far as the prices; Spark is not the matter here
+    again = {symbol for symbol, count in market.requests.items() if count > before.get(symbol, 0)}
+    assert again == {"S01", "S02", "S03", "S04", "S05", "S06"}
+
+
+def test_a_listing_that_fails_leaves_everything_as_it_was(run, market, tmp_path):
+    code, said = run(DAY, "--nasdaq-min-symbols", "5000")
+    assert code == 30, said
+    assert "[nasdaq] min_symbols wants 5,000" in said
+    assert results(tmp_path / "data")["nasdaq_symbols"] == []
+
+
+def test_a_second_run_is_told_of_the_first(run, market, tmp_path):
+    market.latency = 0.2
+    log = tmp_path / "first.log"
+    first = start_luigi(
+        "DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path / "home", log=log
+    )
+    wait_until(lambda: market.total, first)
+    code, said = run(DAY)
+    first.kill()
+    first.wait()
+    assert code == 10, said
+    assert f"process {first.pid}, since" in said
+    assert "--date 2024-02-16" in said
+
+
+def test_a_stop_is_no_success(run, market, tmp_path):
+    """SIGTERM, as of systemd or a shutdown."""
+    market.latency = 0.2
+    log = tmp_path / "first.log"
+    first = start_luigi(
+        "DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path / "home", log=log
+    )
+    wait_until(lambda: market.total, first)
+    first.terminate()
+    assert first.wait(timeout=30) not in (0, None)
+    assert processes_of(tmp_path / "data") == []
+
+
+def test_the_rerun_of_a_finished_date_imports_nothing_heavy(data_dir):
+    """Its time is that of Luigi itself."""
+    source = """
+        import sys; sys.argv = ["luigi"]
+        import pipeline
+        from pipeline.tasks.daily import DailyPipeline
+        heavy = {"pandas", "numpy", "pyspark", "yfinance", "pyarrow", "exchange_calendars", "jinja2"} & set(sys.modules)
+        print(sorted(heavy))
+    """
+    lines = "\n".join(line.strip() for line in source.strip().splitlines())
+    said = subprocess.run(
+        [sys.executable, "-c", lines],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"LUIGI_CONFIG_PATH": "/dev/null", "PATH": ""},
+    )
+    assert json.loads(said.stdout.splitlines()[-1].replace("'", '"')) == []

@@ -1,0 +1,256 @@
+"""The record of task runs: written line by line, moved into the database once, and complete after a kill."""
+
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import luigi
+import pytest
+
+from pipeline.database.connection import reading, writing
+from pipeline.errors import CoverageError
+from pipeline.parameters import SessionParameter
+from pipeline.runs import journal
+from pipeline.tasks.daily import DailyPipeline
+from tests.support.runs import run_here
+
+DAY = "2024-02-16"
+
+
+def line(task_id, status, at, error="", dates=(DAY,), task="CollectPrices"):
+    return json.dumps({
+        "id": f"{task_id}-{at}", "task_id": task_id, "task": task, "dates": list(dates), "at": at, "status": status, "error": error,
+    }) + "\n"  # fmt: skip
+
+
+def stored(columns, table="task_runs"):
+    with reading() as connection:
+        return connection.execute(f"SELECT {columns} FROM {table} ORDER BY ALL").fetchall()
+
+
+@pytest.fixture
+def listening(data_dir, monkeypatch):
+    """The journal of this process, which is attached to Luigi's events until the test ends."""
+    before = {
+        cls: {event: set(calls) for event, calls in events.items()}
+        for cls, events in luigi.Task._event_callbacks.items()
+    }
+    journal.listen()
+    yield journal.journal_path(os.getpid())
+    luigi.Task._event_callbacks.clear()
+    luigi.Task._event_callbacks.update(before)
+
+
+def test_a_start_and_its_end_are_one_run():
+    (run,) = journal.fold(line("a", None, 10.0) + line("a", "done", 12.5))
+    assert (run.task, run.dates, run.status, run.started_at, run.duration) == (
+        "CollectPrices",
+        [DAY],
+        "done",
+        10.0,
+        2.5,
+    )
+
+
+def test_a_start_without_an_end_was_killed():
+    (run,) = journal.fold(line("a", None, 10.0))
+    assert (run.status, run.duration) == ("killed", None)
+
+
+def test_two_tries_are_two_runs_in_their_order():
+    text = (
+        line("a", None, 1.0)
+        + line("b", None, 2.0)
+        + line("a", "failed", 3.0, "why")
+        + line("a", None, 4.0)
+        + line("b", "done", 5.0)
+        + line("a", "done", 6.0)
+    )
+    assert [(run.status, run.duration) for run in journal.fold(text)] == [("failed", 2.0), ("done", 3.0), ("done", 2.0)]
+
+
+def test_an_end_without_a_start_is_a_run_that_never_began():
+    (run,) = journal.fold(line("a", "not started", 1.0, "no calendar"))
+    assert (run.status, run.error) == ("not started", "no calendar")
+
+
+def test_a_line_that_a_kill_cut_off_is_left_out():
+    text = line("a", None, 1.0) + line("a", "done", 2.0)
+    (run,) = journal.fold(text[:-5])
+    assert run.status == "killed"
+
+
+def test_runs_move_into_the_database_once(data_dir, monkeypatch):
+    path = journal.journal_path(os.getpid())
+    path.parent.mkdir(parents=True)
+    text = (
+        line("a", None, 10.0)
+        + line("a", "failed", 12.0, "no coverage")
+        + line("a", None, 13.0)
+        + line("a", "done", 14.0)
+    )
+    for _ in range(2):  # the second time as if the process had been killed before it deleted the journal
+        path.write_text(text)
+        journal.settle()
+        assert not path.exists()
+    assert stored("task, date, status, try_number, duration_seconds, pipeline") == [
+        ("CollectPrices", dt.date(2024, 2, 16), "done", 2, 1.0, "DailyPipeline"),
+        ("CollectPrices", dt.date(2024, 2, 16), "failed", 1, 2.0, "DailyPipeline"),
+    ]
+    assert stored("type, task, date, message", "alerts") == [
+        ("failed", "CollectPrices", dt.date(2024, 2, 16), "no coverage")
+    ]
+
+
+def test_a_run_without_a_date_is_stored_once_too(data_dir):
+    path = journal.journal_path(os.getpid())
+    path.parent.mkdir(parents=True)
+    for _ in range(2):
+        path.write_text(line("r", "not started", 1.0, "an empty range", dates=(), task="RangeTradingDays"))
+        journal.settle()
+    assert stored("task, date, status") == [("RangeTradingDays", None, "not started")]
+    assert stored("task, message", "alerts") == [("RangeTradingDays", "an empty range")]
+
+
+def test_a_combined_run_is_a_row_and_an_alert_for_each_date(data_dir):
+    path = journal.journal_path(os.getpid())
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        line("a", None, 1.0, dates=(DAY, "2024-02-20")) + line("a", "failed", 2.0, "why", dates=(DAY, "2024-02-20"))
+    )
+    journal.settle()
+    assert stored("date, combined, try_number") == [(dt.date(2024, 2, 16), 2, 1), (dt.date(2024, 2, 20), 2, 1)]
+    assert stored("date, message, run_id", "alerts") == [
+        (dt.date(2024, 2, 16), "why", "a-1.0"), (dt.date(2024, 2, 20), "why", "a-1.0"),
+    ]  # fmt: skip
+
+
+STARTED = """
+import sys
+import pipeline  # first: it reads config/luigi.cfg
+from luigi.configuration import get_config
+from pipeline.runs import journal
+get_config().set("storage", "data_dir", sys.argv[1])  # what is set before the import, config/luigi.cfg sets again
+from pipeline.tasks.daily import DailyPipeline
+import datetime as dt
+journal.listen()
+DailyPipeline(date=dt.date(2024, 2, 16)).trigger_event("event.core.start", DailyPipeline(date=dt.date(2024, 2, 16)))
+print("started", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_next_run_records_what_a_killed_one_had_begun(data_dir):
+    killed = subprocess.Popen(
+        [sys.executable, "-c", STARTED, str(data_dir)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert killed.stdout is not None
+    killed.stdout.readline()
+    assert journal.settle() == {}  # it lives: its journal is its own
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert list(journal.settle()) == [killed.pid]
+    assert stored("task, status") == [("DailyPipeline", "killed")]
+    assert stored("type, task, date", "alerts") == [("killed", "DailyPipeline", dt.date(2024, 2, 16))]
+
+
+def test_a_locked_database_keeps_the_journal_for_the_next_run(data_dir, settings, caplog):
+    path = journal.journal_path(os.getpid())
+    path.parent.mkdir(parents=True)
+    path.write_text(line("a", None, 1.0) + line("a", "done", 2.0))
+    with writing():
+        pass
+    settings("storage", lock_timeout=0.1)
+    hold = f"import duckdb, sys; c = duckdb.connect({str(data_dir / 'stock_data.duckdb')!r}); print(1, flush=True); sys.stdin.read()"
+    holder = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    journal.settle()
+    assert path.exists()
+    assert f"PID {holder.pid}" in caplog.text
+    holder.communicate(b"")
+    journal.settle()
+    assert stored("task, status") == [("CollectPrices", "done")]
+
+
+class Refuses(luigi.Task):
+    date = SessionParameter()
+
+    def run(self):
+        raise CoverageError("too few")
+
+
+class Breaks(luigi.Task):
+    date = SessionParameter()
+
+    def run(self):
+        raise ZeroDivisionError("by <nothing>")
+
+
+class Asks(luigi.Task):
+    def requires(self):
+        raise CoverageError("asked too early")
+
+
+def test_luigis_events_are_recorded(listening):
+    day = dt.date(2024, 2, 16)
+    assert not run_here(Refuses(date=day), Breaks(date=day), Asks())
+    runs = {run.task: run for run in journal.fold(listening.read_text())}
+    assert runs["Refuses"].error == "too few"  # an error of ours says all by itself
+    assert runs["Breaks"].error == "ZeroDivisionError: by <nothing>"
+    assert runs["Asks"].status == "not started"
+    assert "asked too early" in runs["Asks"].error
+
+
+def test_the_closing_line_says_date_stage_reason_and_command():
+    text = (
+        line("a", None, 1.0)
+        + line("a", "failed", 2.0, "first")
+        + line("a", None, 3.0)
+        + line("a", "failed", 4.0, "too few")
+    )
+    (said,) = journal.closing_lines(journal.fold(text))
+    assert said == (
+        "2024-02-16: CollectPrices failed: too few\n    run again: luigi --module pipeline DailyPipeline --date 2024-02-16"
+    )
+
+
+def test_what_went_well_in_the_end_is_not_mentioned():
+    text = line("a", None, 1.0) + line("a", "failed", 2.0, "why") + line("a", None, 3.0) + line("a", "done", 4.0)
+    assert journal.closing_lines(journal.fold(text)) == []
+
+
+def test_a_task_without_a_date_is_mentioned_too():
+    (said,) = journal.closing_lines(
+        journal.fold(line("a", "not started", 1.0, "an empty range", dates=(), task="RangeTradingDays"))
+    )
+    assert said.startswith("RangeTradingDays not started: an empty range\n")
+
+
+def test_the_redis_tasks_belong_to_their_own_command():
+    (said,) = journal.closing_lines(journal.fold(line("a", "failed", 1.0, "down", task="SyncRedis")))
+    assert "luigi --module pipeline RedisWatchlistSync --date 2024-02-16" in said
+
+
+class Unreadable(luigi.Task):
+    date = SessionParameter()
+
+    def complete(self):
+        raise CoverageError("redis://someone:hunter2@host/0 says no")
+
+
+def test_a_task_that_cannot_be_asked_is_recorded_without_its_secrets(listening):
+    assert not run_here(Unreadable(date=dt.date(2024, 2, 16)))
+    journal.settle()
+    assert stored("task, date, type, message", "alerts") == [
+        ("Unreadable", dt.date(2024, 2, 16), "not started", "redis://********@host/0 says no")
+    ]
+
+
+def test_a_date_that_no_run_can_serve_is_a_mistake_and_no_failure(listening, clock):
+    clock(2024, 2, 20, 12, 0)
+    assert not run_here(DailyPipeline(date=dt.date(2024, 2, 20)))
+    assert not listening.exists()

@@ -1,0 +1,210 @@
+"""One question at a time: real yfinance against a loopback server, a test for each fault of the source."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.retry_after import seconds_of
+from pipeline.sources.yahoo.pacing import Pace, pace_file
+from pipeline.sources.yahoo.worker import Asker, Settings
+from tests.support.fake_market import FakeMarket, Fault, bar
+
+FIRST, LAST = dt.date(2024, 2, 12), dt.date(2024, 2, 16)
+DAYS = [dt.date(2024, 2, day) for day in range(12, 17)]
+
+
+@pytest.fixture
+def market() -> Iterator[FakeMarket]:
+    with FakeMarket(["AAA", "BRK-B", "NA", "TRUE", "ON", "NAN"]) as server:
+        yield server
+
+
+def asker(market: FakeMarket, **changes: float) -> Asker:
+    values = {
+        "requests_per_second": 1000.0,
+        "timeout": 5.0,
+        "retry_budget": 60.0,
+        "backoff": 0.01,
+        "threads": 2,
+    } | changes
+    settings = Settings(base_url=market.url, **values)  # type: ignore[arg-type]
+    file = pace_file(settings.requests_per_second)
+    made = Asker(settings, Pace(file.fileno(), settings.requests_per_second))
+    made.pace_file = file  # type: ignore[attr-defined]  # open as long as the asker lives
+    return made
+
+
+def ask(market: FakeMarket, symbol: str = "AAA", retries: int = 4, **changes: float) -> dict:
+    return asker(market, **changes).answer(symbol, FIRST, LAST, retries)
+
+
+def test_bars_arrive_as_the_source_has_them_for_one_request(market):
+    answer = ask(market)
+    assert (answer["status"], answer["reason"]) == ("ok", None)
+    assert (answer["asked_from"], answer["asked_to"]) == ("2024-02-12", "2024-02-16")
+    bars = answer["bars"]
+    assert bars["date"] == [day.isoformat() for day in DAYS]
+    rows = list(zip(*(bars[name] for name in ("open", "high", "low", "close", "volume")), strict=True))
+    assert rows == [bar("AAA", day) for day in DAYS]
+    assert max(row[4] for row in rows) > 2**31
+    assert bars["dividend"] == bars["split_ratio"] == [None] * 5
+    assert (market.total, market.others) == (1, [])
+
+
+@pytest.mark.parametrize("symbol", ["BRK.B", "BRK/B"])
+def test_share_classes_are_asked_with_a_dash_and_answered_as_asked(market, symbol):
+    answer = ask(market, symbol)
+    assert (answer["symbol"], answer["status"]) == (symbol, "ok")
+    assert market.requests == {"BRK-B": 1}
+
+
+@pytest.mark.parametrize("symbol", ["NA", "TRUE", "ON", "NAN"])
+def test_tickers_that_look_like_values_stay_text(market, symbol):
+    answer = ask(market, symbol)
+    assert (answer["symbol"], answer["status"], len(answer["bars"]["date"])) == (symbol, "ok", 5)
+
+
+def test_a_symbol_cannot_change_the_question(market):
+    answer = ask(market, "../AAA?x=1#")
+    assert (answer["symbol"], answer["status"]) == ("../AAA?x=1#", "unknown")
+    assert market.requests.keys().isdisjoint({"AAA"})
+
+
+def test_split_and_dividend_stand_on_their_session(market):
+    market.splits["AAA"] = {DAYS[1]: (4, 1), DAYS[3]: (1, 8)}
+    market.dividends["AAA"] = {DAYS[2]: 0.24}
+    bars = ask(market)["bars"]
+    assert bars["split_ratio"] == [None, 4.0, None, 0.125, None]
+    assert bars["dividend"] == [None, None, 0.24, None, None]
+
+
+def test_a_null_session_is_a_row_without_values(market):
+    market.faults["AAA"] = Fault("null")
+    bars = ask(market)["bars"]
+    assert bars["date"][-1] == "2024-02-16"
+    assert [bars[name][-1] for name in ("open", "high", "low", "close", "volume")] == [None] * 5
+    assert bars["close"][:-1] == [bar("AAA", day)[3] for day in DAYS[:-1]]
+
+
+def test_a_live_row_after_the_range_does_not_enter(market):
+    market.faults["AAA"] = Fault("live")
+    assert ask(market)["bars"]["date"] == [day.isoformat() for day in DAYS]
+
+
+def test_a_range_without_sessions_is_ok_without_bars(market):
+    market.faults["AAA"] = Fault("empty")
+    answer = ask(market)
+    assert (answer["status"], answer["bars"], market.total) == ("ok", {}, 1)
+
+
+def test_a_range_before_the_listing_is_ok_without_bars(market):
+    market.faults["AAA"] = Fault("400")
+    answer = ask(market)
+    assert (answer["status"], answer["bars"], market.total) == ("ok", {}, 1)
+    assert answer["reason"].startswith("Data doesn't exist for startDate")
+
+
+def test_an_unknown_symbol_is_asked_once(market):
+    answer = ask(market, "GONE")
+    assert (answer["status"], market.total) == ("unknown", 1)
+    assert answer["reason"] == "No data found, symbol may be delisted"
+
+
+@pytest.mark.parametrize("status", ["401", "403", "422"])
+def test_a_refusal_is_not_repeated(market, status):
+    market.faults["AAA"] = Fault(status)
+    answer = ask(market)
+    assert (answer["status"], market.total) == ("failed", 1)
+    assert answer["reason"] == f"HTTP {status} after 1 attempt"
+
+
+@pytest.mark.parametrize("kind", ["500", "503", "garbage", "html", "reset"])
+def test_what_may_pass_is_asked_again(market, kind):
+    market.faults["AAA"] = Fault(kind, times=2)
+    answer = ask(market)
+    assert (answer["status"], len(answer["bars"]["date"]), market.total) == ("ok", 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("500", "HTTP 500 after 5 attempts"),
+        ("garbage", "HTTP 200 without a chart (an error page, or a broken answer) after 5 attempts"),
+        ("html", "HTTP 200 without a chart (an error page, or a broken answer) after 5 attempts"),
+        ("reset", "no connection (ConnectionError) after 5 attempts"),
+    ],
+)
+def test_the_last_reason_is_kept_when_all_attempts_fail(market, kind, reason):
+    market.faults["AAA"] = Fault(kind)
+    answer = ask(market)
+    assert (answer["status"], answer["reason"], answer["bars"]) == ("failed", reason, {})
+    assert market.total == 5
+
+
+def test_a_hanging_server_costs_the_timeout_only(market):
+    market.faults["AAA"] = Fault("hang", times=1)
+    started = time.monotonic()
+    answer = ask(market, timeout=0.3)
+    assert (answer["status"], market.total) == ("ok", 2)
+    assert 0.3 <= time.monotonic() - started < 3
+
+
+def test_a_symbol_gets_no_more_than_its_budget(market):
+    market.faults["AAA"] = Fault("hang")
+    answer = ask(market, retries=50, timeout=0.2, retry_budget=0.7)
+    assert answer["status"] == "failed"
+    assert answer["reason"].startswith("no answer within 0.2 s after")
+    assert 2 <= market.total <= 4
+
+
+def test_no_server_at_all(market):
+    market.__exit__()
+    answer = ask(market, retries=1)
+    assert (answer["status"], answer["reason"]) == ("failed", "no connection (ConnectionError) after 2 attempts")
+
+
+def test_429_is_asked_again_after_a_pause_at_a_lower_pace(market):
+    market.faults["AAA"] = Fault("429", times=1)
+    made = asker(market)
+    started = time.monotonic()
+    answer = made.answer("AAA", FIRST, LAST, 4)
+    assert (answer["status"], market.total) == ("ok", 2)
+    assert time.monotonic() - started >= 1
+    assert made.session.pace.rate < 1000
+
+
+def test_retry_after_is_obeyed_by_everyone(market):
+    market.faults["AAA"] = Fault("429", times=1, retry_after="2")
+    made = asker(market)
+    assert made.answer("AAA", FIRST, LAST, 0)["reason"] == "HTTP 429 after 1 attempt"
+    limited = time.monotonic()
+    assert made.answer("ON", FIRST, LAST, 0)["status"] == "ok"
+    assert time.monotonic() - limited >= 1.9
+
+
+def test_a_retry_after_beyond_the_budget_fails_at_once(market):
+    market.faults["AAA"] = Fault("429", retry_after="3600")
+    answer = ask(market, retry_budget=0.5)
+    assert (answer["status"], market.total) == ("failed", 1)
+    assert answer["reason"] == "HTTP 429, Retry-After 3600 s after 1 attempt"
+
+
+def test_retry_after_is_a_number_or_a_date():
+    assert seconds_of("7") == 7
+    assert seconds_of(None) is seconds_of("soon") is None
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=30)
+    assert 28 < (seconds_of(email.utils.format_datetime(later, usegmt=True)) or 0) <= 30
+    assert seconds_of("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+
+
+def test_a_404_that_is_not_yahoos_does_not_make_the_symbol_unknown(market):
+    """A proxy's page, or a wrong base_url, would otherwise empty the universe."""
+    made = asker(market)
+    made.session.base = f"{market.url}/elsewhere"
+    answer = made.answer("AAA", FIRST, LAST, 4)
+    assert (answer["status"], answer["reason"]) == ("failed", "HTTP 404 after 1 attempt")

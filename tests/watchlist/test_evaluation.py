@@ -1,0 +1,170 @@
+"""The evaluation of rules against a plain calculation, and what it must not know."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import pathlib
+import random
+import statistics
+
+import duckdb
+import pytest
+
+from pipeline.database.connection import reading, writing
+from pipeline.errors import EvaluationError
+from pipeline.report.evaluation_page import render_evaluation
+from pipeline.watchlist.evaluation import Estimate, Evaluation, Outcome, evaluate, ratio, student
+from pipeline.watchlist.scans import CheckedScan, Scan, check
+from tests.support.stored_market import GONE, LAST, SESSIONS, bars, fill
+
+DONE = SESSIONS[-50:]
+CLOSES = {(symbol, day): close for symbol, day, _, _, _, close, _ in bars()}
+
+
+@pytest.fixture
+def stored(data_dir: pathlib.Path) -> pathlib.Path:
+    with writing() as connection:
+        fill(connection, DONE)
+    return data_dir
+
+
+def rule(condition: str, limit: int = 1000, name: str = "own") -> CheckedScan:
+    return check((Scan(name, "a rule", 1, condition, "symbol", limit),))[0]
+
+
+def judge(*declared: CheckedScan, first: dt.date = DONE[0], last: dt.date = LAST, strict: bool = False) -> Evaluation:
+    with reading() as connection:
+        return evaluate(connection, first, last, declared, strict)
+
+
+def forward(symbol: str, day: dt.date, horizon: int) -> float | None:
+    """The return by hand: to the last close within the horizon; None when it has not passed."""
+    end = SESSIONS.index(day) + horizon
+    if end >= len(SESSIONS):
+        return None
+    last = next(CLOSES[symbol, late] for late in reversed(SESSIONS[: end + 1]) if (symbol, late) in CLOSES)
+    return last / CLOSES[symbol, day] - 1
+
+
+def by_hand(symbols: list[str], horizon: int) -> list[tuple[dt.date, float]]:
+    """Session and excess of each hit of a rule that finds these symbols on each session."""
+    found = []
+    for day in DONE:
+        universe = [forward(symbol, listed, horizon) for symbol, listed in CLOSES if listed == day]
+        returns = [value for value in universe if value is not None]
+        for symbol in symbols:
+            own = forward(symbol, day, horizon) if (symbol, day) in CLOSES else None
+            if own is not None:
+                found.append((day, own - statistics.median(returns)))
+    return found
+
+
+@pytest.mark.parametrize("horizon", [1, 5, 20])
+def test_excess_is_that_of_a_plain_calculation(stored: pathlib.Path, horizon: int) -> None:
+    outcome = next(each for each in judge(rule("symbol IN ('K03', 'K07', 'K11')")).outcomes if each.horizon == horizon)
+    expected = [excess for _, excess in by_hand(["K03", GONE, "K11"], horizon)]
+    assert outcome.mature == len(expected)
+    assert outcome.excess and math.isclose(outcome.excess.mean, statistics.fmean(expected), rel_tol=1e-9)
+    assert outcome.hit_rate and math.isclose(
+        outcome.hit_rate.mean, sum(value > 0 for value in expected) / len(expected)
+    )
+
+
+def test_symbol_that_left_counts_with_its_last_price(stored: pathlib.Path) -> None:
+    outcomes = judge(rule(f"symbol = '{GONE}'")).outcomes
+    assert [(each.hits, each.mature, each.early) for each in outcomes] == [(39, 39, 1), (39, 39, 5), (39, 30, 11)]
+
+
+def test_rule_sees_nothing_of_later_sessions(stored: pathlib.Path) -> None:
+    """Hits of a session are the same when everything after it is missing."""
+    cut = DONE[30]
+    plain = rule("rsi_14 < 45 AND close < prev_close AND volume_ratio > 0.8", limit=7)
+    with_future = hits_of(judge(plain, last=cut))
+    with writing() as connection:
+        for table in ("stock_data", "technical_indicators", "price_coverage", "session_universe", "symbol_snapshots"):
+            connection.execute(f"DELETE FROM {table} WHERE date > ?", [cut])
+    assert hits_of(judge(plain, last=LAST)) == {day: count for day, count in with_future.items() if day < cut}
+
+
+def hits_of(found: Evaluation) -> dict[dt.date, int]:
+    return {row["date"]: row["hits"] for row in found.by_session if row["horizon"] == 1 and row["date"] < DONE[30]}
+
+
+def test_rule_that_finds_all_has_no_excess_and_one_that_knows_tomorrow_has(stored: pathlib.Path) -> None:
+    every = judge(rule("close > 0")).outcomes[0]
+    assert every.excess and every.hit_rate
+    assert (
+        not every.excess.excludes(0) and abs(every.hit_rate.mean - 0.5) < 0.02
+    )  # half of the universe lies above its median
+    with writing() as connection:
+        connection.execute(
+            "UPDATE technical_indicators t SET rsi_14 = CASE WHEN n.close > s.close * 1.01 THEN 0 ELSE 100 END "
+            "FROM stock_data s ASOF JOIN stock_data n ON n.symbol = s.symbol AND n.date > s.date WHERE s.symbol = t.symbol AND s.date = t.date"
+        )
+    sure = judge(rule("rsi_14 = 0")).outcomes[0]
+    assert sure.excess and sure.excess.mean > 0.01 and sure.excess.excludes(0)
+    assert sure.hit_rate and sure.hit_rate.mean > 0.9 and sure.hit_rate.excludes(0.5)
+
+
+def test_listing_of_a_later_day_is_counted_and_can_be_left_out(stored: pathlib.Path) -> None:
+    with writing() as connection:
+        connection.execute("UPDATE session_universe SET snapshot_date = ? WHERE date < ?", [LAST, DONE[10]])
+    assert (judge(rule("true")).sessions, judge(rule("true")).later_listings) == (50, 10)
+    strict = judge(rule("true"), strict=True)
+    assert (strict.first, strict.sessions, strict.later_listings, strict.missing) == (DONE[10], 40, 0, 10)
+
+
+def test_range_that_was_not_run_is_an_error(stored: pathlib.Path) -> None:
+    with pytest.raises(EvaluationError, match=f"stored are {DONE[0]} to {LAST}.*pipeline backfill"):
+        judge(rule("true"), first=SESSIONS[0], last=SESSIONS[5])
+    with writing() as connection:
+        connection.execute("UPDATE session_universe SET snapshot_date = DATE '2030-01-01'")
+    with pytest.raises(EvaluationError, match="without --strict"):
+        judge(rule("true"), strict=True)
+
+
+def test_rule_without_a_hit_has_no_estimate(stored: pathlib.Path) -> None:
+    assert {(each.hits, each.mature, each.excess) for each in judge(rule("close < 0")).outcomes} == {(0, 0, None)}
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(1, 12.706), (2, 4.303), (3, 3.182), (5, 2.571), (10, 2.228), (30, 2.042), (200, 1.972)]
+)
+def test_student_quantile_is_that_of_the_tables(freedom: int, quantile: float) -> None:
+    assert math.isclose(student(freedom), quantile, rel_tol=0.006)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """Hits of one block share a common move: intervals from single hits would cover the truth in a quarter of the cases."""
+    draw, covered = random.Random(7), 0
+    for _ in range(400):
+        blocks = [(count := draw.randint(1, 30), count * draw.gauss(0.01, 0.02)) for _ in range(25)]
+        found = ratio([count for count, _ in blocks], [total for _, total in blocks])
+        assert found and found.half_width
+        covered += abs(found.mean - 0.01) <= found.half_width
+    assert 0.90 <= covered / 400 <= 0.98
+
+
+def test_one_block_tells_no_width() -> None:
+    assert ratio([4], [0.4]) == Estimate(0.1, None) and ratio([], []) is None
+    assert not Estimate(0.1, None).excludes(0)
+
+
+def test_page_shows_every_rule_and_keeps_text(stored: pathlib.Path) -> None:
+    declared = [rule("close > 0 AND name <> '<b>'", name="first"), rule("close < 0", name="second")]
+    html = render_evaluation(judge(*declared), declared, simulated=True)
+    assert (
+        html.count("<svg role=") == 2
+        and "Mean excess of the hits of first" in html
+        and "no hit whose horizon has passed" in html
+    )
+    assert "&lt;b&gt;" in html and "<b>" not in html and "Simulated market" in html
+    assert "http" not in html.replace("http-equiv", "")
+
+
+def test_outcome_is_computed_by_duckdb_alone(stored: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network and no Spark: a connection, and nothing else, is enough."""
+    with duckdb.connect(str(stored / "stock_data.duckdb"), read_only=True) as connection:
+        found = evaluate(connection, DONE[0], LAST, [rule("true")])
+    assert isinstance(found.outcomes[0], Outcome) and found.outcomes[0].hits == 50 * 40 - 11
