@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pipeline.cli.main import main
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.feed import mirror as metrics
-from pipeline.runs import alerts, journal
+from pipeline.runs import alerts, durations, journal
 from tests.support.servers import RedisServer
 
 RUNS, ALERTS = "nasdaq:dag_performance_metrics", "nasdaq:system_alerts"
