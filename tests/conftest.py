@@ -1,4 +1,4 @@
-"""What all tests share: the order in which they run, and the browser that some of them need."""
+"""What all tests share: their order, the end of what they start, and the browser that some of them need."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 
 from pipeline import calendar
 from pipeline.database.markers import RowTarget
+from tests.support import processes
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.small_market import SmallMarket
 
 #: Tests run in this order, so that a mistake shows in seconds: unmarked ones first, then by their costliest marker.
-ORDER = ("redis", "spark", "browser", "slow")
+ORDER = ("redis", "long", "spark", "browser", "slow")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -32,6 +33,29 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 def cost(item: pytest.Item) -> int:
     """0 for an unmarked test, else 1 + the place in ORDER of its costliest marker."""
     return max((1 + ORDER.index(mark.name) for mark in item.iter_markers() if mark.name in ORDER), default=0)
+
+
+def pytest_configure() -> None:
+    processes.adopt_orphans()
+
+
+def pytest_unconfigure() -> None:
+    processes.end_since(frozenset())  # of a worker of pytest-xdist that has crashed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def leaves_no_process() -> Iterator[None]:
+    """At the end of the session nothing runs that a fixture of a module or of the session has started."""
+    yield
+    assert processes.end_since(frozenset()) == []
+
+
+@pytest.fixture(autouse=True)
+def ends_what_it_started() -> Iterator[None]:
+    """Whatever a test starts ends with it, also when it fails. What wider fixtures have started by then is theirs."""
+    before = processes.children()
+    yield
+    processes.end_since(before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

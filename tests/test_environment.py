@@ -111,7 +111,7 @@ def test_only_settings_of_the_package_index_are_inherited(checkout: pathlib.Path
     assert {name: seen.get(name) for name in kept} == kept
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_installs_once_and_again_when_something_changed(checkout: pathlib.Path) -> None:
     for _ in range(2):
         assert run(checkout, "environment").returncode == 0
@@ -129,7 +129,7 @@ def test_installs_once_and_again_when_something_changed(checkout: pathlib.Path) 
     assert not (moved / ".venv" / "kept").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_installation_starts_anew(checkout: pathlib.Path, tmp_path: pathlib.Path) -> None:
     os.mkfifo(checkout / "gate")
     temporary = tmp_path / "temporary"

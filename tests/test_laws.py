@@ -34,7 +34,7 @@ def in_order(here, data_dir):
     return tables
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_any_order_of_sessions_gives_the_same_tables(in_order, data_dir):
     assert run_all([WEEK[place] for place in (2, 4, 0, 3, 1)])
     assert_same(results(data_dir), in_order)
@@ -47,7 +47,7 @@ def test_any_order_of_sessions_gives_the_same_tables(in_order, data_dir):
     assert stray_files(data_dir) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_week_that_was_lived_through_agrees_with_the_source_at_its_end(here, data_dir):
     """Day by day with the source moving on: a split, a new listing, a company that leaves, a bar put right later."""
     for day in WEEK:

@@ -28,7 +28,7 @@ def work(data_dir: pathlib.Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.spark
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("is_central", [False, True])
 def test_one_collection_one_spark_job_and_one_replica(

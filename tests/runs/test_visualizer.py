@@ -21,7 +21,7 @@ from tests.support.fake_market import Fault
 from tests.support.runs import environment, options, start_luigi, wait_until
 from tests.support.small_market import SmallMarket
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.spark]
+pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.spark]
 
 DAY = "2024-02-16"
 MARKUP = "<img src=x onerror=alert(1)>"

@@ -207,7 +207,7 @@ def test_the_daily_pipeline_is_run_first_and_not_touched_by_a_redis_that_is_down
     assert update(redis)["session"] == "2024-02-16"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_line(redis, redis_server, data, data_dir, tmp_path):
     """As cron calls it: the exit codes, and that metrics and alerts come after."""
     options = ["--date", str(DAY), "--storage-data-dir", str(data_dir)]

@@ -195,7 +195,7 @@ def test_leaves_its_log_and_nothing_else(finished):
     assert not list((installation.data / "work" / "spark").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_class_archive_comes_quietly_and_a_broken_one_does_no_harm(installation):
     """The second job records it, the third finds it spoilt."""
     job = "sc.parallelize([1], 1).count(); sc.stop()"
