@@ -47,23 +47,40 @@ def exchange(code: str) -> ExchangeCalendar:
 
 
 @functools.cache
-def _session_list(code: str) -> tuple[dt.date, ...]:
-    return tuple(stamp.date() for stamp in exchange(code).sessions)
+def _session_list(code: str, closed: frozenset[dt.date]) -> tuple[dt.date, ...]:
+    return tuple(day for day in (stamp.date() for stamp in exchange(code).sessions) if day not in closed)
 
 
 @functools.cache
-def _session_index(code: str) -> dict[dt.date, int]:
-    return {session: index for index, session in enumerate(_session_list(code))}
+def _session_set(code: str, closed: frozenset[dt.date]) -> frozenset[dt.date]:
+    return frozenset(_session_list(code, closed))
+
+
+@functools.cache
+def _closed(text: str) -> frozenset[dt.date]:
+    try:
+        return frozenset(dt.date.fromisoformat(day.strip()) for day in text.split(",") if day.strip())
+    except ValueError as error:
+        raise ConfigurationError(
+            f"[market] closed = {text}: {error}; write days as 2025-01-09, with commas between them"
+        ) from error
+
+
+def closed_days() -> frozenset[dt.date]:
+    """The days of `[market] closed`. Raises ConfigurationError for one that is no date."""
+    return _closed(market().closed)
 
 
 def sessions() -> tuple[dt.date, ...]:
-    """All sessions that the calendar knows, past and (for about a year) future, oldest first."""
-    return _session_list(market().calendar)
+    """All sessions that the calendar knows, past and (for about a year) future, oldest first; no day of `closed`."""
+    section = market()
+    return _session_list(section.calendar, _closed(section.closed))
 
 
 def is_session(day: dt.date) -> bool:
-    """True when the exchange trades on `day`. Never raises, whatever the year."""
-    return day in _session_index(market().calendar)
+    """True when the exchange trades on `day`, whatever the year."""
+    section = market()
+    return day in _session_set(section.calendar, _closed(section.closed))
 
 
 def sessions_between(first: dt.date, last: dt.date) -> list[dt.date]:

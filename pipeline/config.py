@@ -39,6 +39,10 @@ class market(luigi.Config):
     calendar = luigi.Parameter(
         default="XNAS", description="exchange_calendars code of the exchange whose sessions count"
     )
+    closed = luigi.Parameter(
+        default="",
+        description="days on which the exchange was closed unscheduled, with commas between them: 2012-10-29,2025-01-09",
+    )
     source = luigi.Parameter(
         default="yahoo", description="where listings and bars come from: yahoo, simulated or files"
     )

@@ -130,3 +130,20 @@ def test_an_unknown_exchange(settings):
     settings("market", calendar="XNYX")
     with pytest.raises(ConfigurationError, match=r"calendar = XNYX.*NASDAQ's is XNAS"):
         calendar.sessions()
+
+
+def test_a_day_that_was_closed_unscheduled_is_no_session(settings):
+    before, closed, after = day("2024-02-15"), day("2024-02-16"), day("2024-02-20")
+    assert calendar.session_before(after) == closed
+    settings("market", closed="2012-10-29, 2024-02-16")
+    assert not calendar.is_session(closed)
+    assert calendar.check_session(closed) is False
+    assert calendar.session_before(after) == before
+    assert calendar.session_after(before) == after
+    assert calendar.sessions_between(before, after) == [before, after]
+
+
+def test_a_closed_day_that_is_no_date_is_refused(settings):
+    settings("market", closed="2024-02-31")
+    with pytest.raises(ConfigurationError, match=r"\[market\] closed = 2024-02-31.*write days as 2025-01-09"):
+        calendar.is_session(day("2024-02-16"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-#: The first pattern found in the name decides. A partnership's common units are its shares; preferred stock is often
+#: The first pattern found in the name decides. A partnership's common or depositary units and a trust's units of
+#: beneficial interest are its shares; preferred stock is often
 #: held through depositary shares, and depositary receipts for common stock are shares.
 _PATTERNS = (
     ("note", re.compile(r"\b(notes?|debentures?|bonds?)\b", re.IGNORECASE)),
     ("warrant", re.compile(r"\bwarrants?\b", re.IGNORECASE)),
     ("preferred", re.compile(r"\b(preferred|preference)\b", re.IGNORECASE)),
-    ("share", re.compile(r"\b(common units?|units? representing)\b", re.IGNORECASE)),
+    ("share", re.compile(r"\b((common|depositary|depository) units?|units? (representing|of))\b", re.IGNORECASE)),
     ("unit", re.compile(r"\bunits?\b", re.IGNORECASE)),
     ("right", re.compile(r"\brights?\b(?!\s+(to|inc|corp|company))", re.IGNORECASE)),
 )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import luigi
 
 from pipeline import calendar
+from pipeline.bounds import check_settings
 from pipeline.database.connection import writing
 from pipeline.database.markers import MarkerTarget, RowTarget
 from pipeline.errors import PipelineError
@@ -107,7 +108,11 @@ class SessionTask(luigi.Task):
         self._put_back(failures)
 
     def process_ready(self) -> dict[dt.date, Outcome]:
-        """Process the sessions that are not done and whose requirements are."""
+        """Process the sessions that are not done and whose requirements are.
+
+        Raises ConfigurationError for settings that cannot work.
+        """
+        check_settings()
         due = [session for session in self.sessions if not self.is_done(session)]
         committed: dict[dt.date, Outcome] = {
             session: {"recovered": True} for session in due if self.row(session).exists()

@@ -13,6 +13,7 @@ from pipeline.config import market, quality, storage
 from pipeline.database.connection import writing
 from pipeline.errors import CoverageError, PipelineError, SourceOutageError
 from pipeline.market.adjustment import restated_symbols, whole_histories
+from pipeline.market.closures import forget_closed
 from pipeline.market.load import read_answers, store_answers, store_coverage
 from pipeline.market.plan import plan
 from pipeline.market.succession import close_reused
@@ -48,6 +49,7 @@ class CollectPrices(SessionTask):
         configured_scans()  # a mistake in them should not wait until everything is collected
         folder = storage().root / "raw" / "prices" / str(sessions[-1])
         with writing() as connection:
+            forget_closed(connection)
             reused = close_reused(connection, sessions[-1])
             requests = plan(connection, sessions)
         for symbol, evidence in reused.items():
@@ -175,5 +177,6 @@ def _forgotten(session: dt.date, lost: int, counts: dict[str, int]) -> str:
 def _session_absent(session: dt.date, counts: dict[str, int]) -> str:
     return (
         f"session {session}: the source answers, but has no bar of it for most symbols ({_counted(counts)}); it lacks the "
-        f"session as a whole. Try again later: luigi --module pipeline DailyPipeline --date {session}"
+        f"session as a whole. Try again later: luigi --module pipeline DailyPipeline --date {session}. If the exchange was "
+        f"closed on that day, put it into the configuration: [market] closed = {session}"
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.calendar import session_before
-from pipeline.config import scans
+from pipeline.config import quality, scans
 from pipeline.database.schema import MIGRATIONS
 from pipeline.indicators.columns import create_columns
 from pipeline.indicators.definitions import configured_definitions
@@ -14,6 +15,8 @@ from pipeline.indicators.definitions import configured_definitions
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+#: Sessions that are looked back over for one that has bars; a market that is closed for longer begins anew.
+REACH = 20
 NUMBERS = ("DOUBLE", "FLOAT", "BIGINT", "INTEGER")
 
 
@@ -24,9 +27,9 @@ def create_day_view(connection: DuckDBPyConnection, *sessions: dt.date) -> None:
 
     Columns: those of `stock_data`, of `technical_indicators` and the facts of the listing that serves the session, and
     `volume_ratio` = volume / avg_volume_30. `prev_` and the name of a column of numbers is its value of the session
-    before, null where the symbol did not trade then, or where that session was not computed.
+    before that has bars, null where the symbol did not trade then, or where that session was not computed.
     """
-    _choose_days(connection, {session: session_before(session) for session in sessions})
+    _choose_days(connection, _sessions_before(connection, sessions))
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE day_facts AS
@@ -67,6 +70,28 @@ def create_empty_day_view(connection: DuckDBPyConnection) -> None:
         connection.execute(sql.replace("{source}", ""))
     create_columns(connection, configured_definitions())
     create_day_view(connection)
+
+
+def _sessions_before(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> dict[dt.date, dt.date]:
+    """For each session the newest one before it that has bars, so that a day without trading does not hide the one before.
+
+    A session with fewer bars than `[quality] min_traded` of those of the later one is one that the source lacked.
+    """
+    if not sessions:
+        return {}
+    rows = connection.execute(
+        """
+        WITH counted AS (
+            SELECT date, count(*) AS bars FROM stock_data WHERE date BETWEEN $first AND $last GROUP BY date
+        )
+        SELECT later.date, max(earlier.date)
+        FROM counted later JOIN counted earlier ON earlier.date < later.date AND earlier.bars >= $share * later.bars
+        GROUP BY later.date
+        """,
+        {"first": session_before(min(sessions), REACH), "last": max(sessions), "share": quality().min_traded},
+    ).fetchall()
+    found: dict[dt.date, dt.date] = dict(rows)
+    return {session: found.get(session, session_before(session)) for session in sessions}
 
 
 def _choose_days(connection: DuckDBPyConnection, previous: dict[dt.date, dt.date]) -> None:

@@ -194,6 +194,25 @@ def test_total_return_closes_follow_the_dividends_by_hand(here: SmallMarket) -> 
     assert rows[D16] == pytest.approx(1 - 1.5 / WALKS["S02"][D16][3], rel=1e-12)
 
 
+def test_a_dividend_as_large_as_the_close_before_scales_nothing(here: SmallMarket) -> None:
+    close = WALKS["S02"][D16][3]
+    for amount, factor in ((close * 1.2, 1.0), (close, 1.0), (close * 0.9, 0.1)):
+        with writing() as connection:
+            connection.execute("DELETE FROM corporate_actions")
+            connection.execute("DELETE FROM stock_data")
+            connection.execute(
+                "INSERT INTO corporate_actions (symbol, date, kind, value) VALUES ('S02', ?, 'dividend', ?)",
+                [D20, amount],
+            )
+            connection.execute(
+                "INSERT INTO stock_data (symbol, date, open, high, low, close, volume, fetched_at)"
+                " SELECT 'S02', unnest([?::DATE, ?::DATE]), 1, 1, 1, ?, 1, now()",
+                [D16, D20, close],
+            )
+        adjusted = ask("SELECT adjusted_close FROM stock_data_adjusted ORDER BY date")
+        assert [row[0] for row in adjusted] == [pytest.approx(close * factor), close]
+
+
 def test_the_message_of_a_session_counts_what_it_corrected(here: SmallMarket) -> None:
     from pipeline.tasks.notify import corrections
 

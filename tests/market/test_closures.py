@@ -1,0 +1,88 @@
+"""A day on which the exchange was closed, and nobody had known."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.database.connection import reading, writing
+from pipeline.market.closures import ROWS, forget_closed
+from pipeline.tasks.daily import DailyPipeline
+from pipeline.watchlist.day_view import create_day_view
+from tests.conftest import forget
+from tests.support.collecting import ask, collect
+from tests.support.runs import run_here
+from tests.support.small_market import SESSIONS, SmallMarket
+
+BEFORE, CLOSED, AFTER = SESSIONS[-6:-3]
+
+
+@pytest.fixture
+def closed(here: SmallMarket, monkeypatch: pytest.MonkeyPatch) -> SmallMarket:
+    """A source without a bar of CLOSED."""
+    days = here.days
+    monkeypatch.setattr(here, "days", lambda symbol: [day for day in days(symbol) if day != CLOSED])
+    return here
+
+
+def test_the_error_of_an_absent_session_names_the_setting_that_ends_it(
+    closed: SmallMarket, settings: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert collect(closed, BEFORE)
+    with caplog.at_level(logging.ERROR, "luigi-interface"):
+        assert not collect(closed, CLOSED)
+    assert f"[market] closed = {CLOSED}" in caplog.text
+
+    settings("market", closed=str(CLOSED))
+    forget()
+    assert run_here(DailyPipeline(date=CLOSED)), "a day without a session is done"
+    assert collect(closed, AFTER)
+    rows = {table: ask(f"SELECT count(*) FROM {table} WHERE {column} = ?", CLOSED)[0][0] for table, column in ROWS}
+    assert rows == dict.fromkeys(rows, 0), "neither gaps nor states nor a wish to ask again stay of it"
+
+
+def test_bars_that_a_source_made_up_for_the_day_go_and_their_indicators_are_computed_anew(
+    here: SmallMarket, settings: Callable[..., None]
+) -> None:
+    assert collect(here, BEFORE, CLOSED, task=DailyPipeline)
+    settings("market", closed=str(CLOSED))
+    forget()
+    with writing() as connection:
+        forget_closed(connection)
+    assert ask("SELECT count(*) FROM stock_data WHERE date = ?", CLOSED) == [(0,)]
+    assert ask("SELECT count(*) FROM table_updates WHERE update_id LIKE ?", f"%:{CLOSED}") == [(0,)]
+    assert ask("SELECT count(DISTINCT symbol) FROM stale_indicators")[0][0] > 50
+
+
+def test_the_values_before_are_those_of_the_session_before_that_has_bars(closed: SmallMarket) -> None:
+    assert collect(closed, BEFORE, task=DailyPipeline)
+    assert not collect(closed, CLOSED, task=DailyPipeline)
+    assert collect(closed, AFTER, task=DailyPipeline)
+    with reading() as connection:
+        create_day_view(connection, AFTER)
+        (row,) = connection.execute(
+            """
+            SELECT count(*), count(prev_close), count(prev_rsi_14),
+                   count(*) FILTER (prev_close = (SELECT close FROM stock_data s WHERE s.symbol = v.symbol AND date = ?))
+            FROM day_view v
+            """,
+            [BEFORE],
+        ).fetchall()
+    assert row[0] > 50
+    assert row[1] == row[3] >= row[0] - 2, "all but symbols that did not trade"
+    assert row[2] >= row[0] - 3
+
+
+def test_a_few_bars_of_a_day_do_not_make_it_the_session_before(
+    closed: SmallMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert collect(closed, BEFORE, AFTER, task=DailyPipeline)
+    with writing() as connection:
+        connection.execute(
+            "INSERT INTO stock_data BY NAME SELECT * REPLACE (?::DATE AS date) FROM stock_data WHERE date = ? LIMIT 20",
+            [CLOSED, AFTER],
+        )
+        create_day_view(connection, AFTER)
+        assert connection.execute("SELECT count(prev_close) FROM day_view").fetchone() > (50,)
