@@ -43,6 +43,10 @@ class market(luigi.Config):
         default="",
         description="days on which the exchange was closed unscheduled, with commas between them: 2012-10-29,2025-01-09",
     )
+    exchanges = luigi.Parameter(
+        default="nasdaq",
+        description="exchanges whose listings are collected: nasdaq, nyse, amex, with commas between them",
+    )
     source = luigi.Parameter(
         default="yahoo", description="where listings and bars come from: yahoo, simulated or files"
     )
@@ -71,7 +75,9 @@ class nasdaq(luigi.Config):
         default="https://api.nasdaq.com",
         description="server of the screener API: NASDAQ itself, a mirror or a test server",
     )
-    min_symbols = luigi.IntParameter(default=100, description="fewer listed symbols than this are a failure")
+    min_symbols = luigi.IntParameter(
+        default=100, description="fewer listed symbols of an exchange than this are a failure"
+    )
     timeout = luigi.FloatParameter(default=30.0, description="seconds to wait for the screener's answer")
     retries = luigi.IntParameter(
         default=3, description="further attempts after a failure that may pass (5xx, 429, a broken connection)"

@@ -88,6 +88,10 @@ class ListingShrunkError(ListingError):
     """The list lost more than `[quality] max_universe_shrink` of the previous snapshot."""
 
 
+class ListingDatesError(ListingError):
+    """The listings of two exchanges are of different sessions."""
+
+
 class ListingOutdatedError(ListingError):
     """The listing is older than the session that it is needed for."""
 

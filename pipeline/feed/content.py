@@ -153,7 +153,7 @@ _FEED = """
         FROM bars GROUP BY symbol
     )
     SELECT symbol, json_object(
-        'name', name, 'sector', sector, 'market_cap', market_cap, 'market_cap_tier', market_cap_tier,
+        'name', name, 'exchange', exchange, 'sector', sector, 'market_cap', market_cap, 'market_cap_tier', market_cap_tier,
         'scan_date', scan_date, 'scan_reason', scan_reason, 'priority', priority
     )::VARCHAR, lines, hashes
     FROM listed LEFT JOIN fed USING (symbol) ORDER BY symbol

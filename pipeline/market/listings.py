@@ -5,6 +5,7 @@ source -> raw/symbols/SESSION/ (the answer, and what was understood of it) -> sy
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime as dt
 import gzip
@@ -16,6 +17,7 @@ from pipeline.config import market, quality, storage
 from pipeline.errors import ListingShrunkError, NotReceivedError
 from pipeline.files import atomic_path
 from pipeline.market.securities import security_type
+from pipeline.sources.exchanges import NAMES, configured_exchanges
 from pipeline.sources.protocol import Company, Listing
 from pipeline.sources.registry import configured_source
 
@@ -73,7 +75,7 @@ def as_table(listing: Listing) -> pa.Table:
     """One row a company, with its security type."""
     import pyarrow as pa
 
-    text = dict.fromkeys(("symbol", "name", "sector", "industry", "country"), pa.string())
+    text = dict.fromkeys(("symbol", "exchange", "name", "sector", "industry", "country"), pa.string())
     numbers = {
         "market_cap": pa.float64(),
         "ipo_year": pa.int32(),
@@ -88,21 +90,27 @@ def as_table(listing: Listing) -> pa.Table:
 
 
 def check_size(connection: DuckDBPyConnection, listing: Listing) -> None:
-    """Raises ListingShrunkError when the list lost too many symbols against the snapshot before it."""
-    row = connection.execute(
-        "SELECT date, count(*) FROM symbol_snapshots WHERE date < ? GROUP BY date ORDER BY date DESC LIMIT 1",
+    """Raises ListingShrunkError when an exchange's list lost too many symbols against its snapshot before.
+
+    Each exchange is judged on its own: the largest would hide what the smallest has lost.
+    """
+    present = collections.Counter(company.exchange for company in listing.companies)
+    rows = connection.execute(
+        """
+        SELECT exchange, date, count(*) FROM symbol_snapshots WHERE date < ? GROUP BY exchange, date
+        QUALIFY row_number() OVER (PARTITION BY exchange ORDER BY date DESC) = 1
+        """,
         [listing.session],
-    ).fetchone()
-    if row is None:
-        return
-    date, before = row
-    lost = 1 - len(listing.companies) / before
-    if lost > quality().max_universe_shrink:
-        raise ListingShrunkError(
-            f"the listing of {listing.session} has {len(listing.companies):,} symbols, {lost:.0%} fewer than the "
-            f"{before:,} of {date}; the stored universe stays as it was. When the fall is real, raise "
-            f"[quality] max_universe_shrink (now {quality().max_universe_shrink:g}) for one run"
-        )
+    ).fetchall()
+    wanted = {*present, *configured_exchanges()}
+    for exchange, date, before in rows:
+        lost = 1 - present[exchange] / before
+        if exchange in wanted and lost > quality().max_universe_shrink:
+            raise ListingShrunkError(
+                f"the listing of {NAMES.get(exchange, exchange)} of {listing.session} has {present[exchange]:,} symbols, {lost:.0%} fewer "
+                f"than the {before:,} of {date}; the stored universe stays as it was. When the fall is real, raise "
+                f"[quality] max_universe_shrink (now {quality().max_universe_shrink:g}) for one run"
+            )
 
 
 def store(connection: DuckDBPyConnection, listing: Listing) -> None:
@@ -132,7 +140,7 @@ def refresh_symbols(connection: DuckDBPyConnection, session: dt.date) -> None:
         """
         INSERT INTO nasdaq_symbols BY NAME
         SELECT s.symbol, s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type,
-               true AS is_active, seen.first_seen, seen.last_seen, seen.avg_volume_30, now() AS updated_at
+               s.exchange, true AS is_active, seen.first_seen, seen.last_seen, seen.avg_volume_30, now() AS updated_at
         FROM seen JOIN symbol_snapshots s ON s.symbol = seen.symbol AND s.date = seen.last_seen
         """
     )

@@ -11,6 +11,7 @@ from pipeline.config import market
 from pipeline.database.connection import records
 from pipeline.database.markers import MarkerTarget
 from pipeline.runs import journal
+from pipeline.sources.exchanges import NAMES, configured_exchanges, market_name
 from pipeline.version import code_version
 from pipeline.watchlist.day_view import create_day_view
 from pipeline.watchlist.scans import configured_scans
@@ -30,6 +31,8 @@ def facts(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Any]:
     return {
         "session": session,
         "previous": session_before(session),
+        "market": market_name(),
+        "exchanges": {name: NAMES[name] for name in configured_exchanges()},
         "source": market().source,
         "simulated": market().source == "simulated",
         "version": code_version(),

@@ -44,7 +44,12 @@ def render_index(connection: DuckDBPyConnection) -> str:
     return (
         templates()
         .get_template("index.html")
-        .render(rows=rows, rules=rules, simulated=report_facts.market().source == "simulated")
+        .render(
+            rows=rows,
+            rules=rules,
+            market=report_facts.market_name(),
+            simulated=report_facts.market().source == "simulated",
+        )
     )
 
 

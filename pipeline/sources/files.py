@@ -27,6 +27,7 @@ from pipeline.database.sql import identifier, literal
 from pipeline.errors import FilesSourceError, ListingUnavailableError
 from pipeline.sources.answers import ANSWER_SCHEMA
 from pipeline.sources.batches import collect_in_batches, repeated
+from pipeline.sources.exchanges import configured_exchanges
 from pipeline.sources.protocol import BarRequest, Company, Listing, Progress
 
 
@@ -48,6 +49,7 @@ LISTING_COLUMNS = {
     "last_sale": Column("DOUBLE"),
     "net_change": Column("DOUBLE"),
     "volume": Column("BIGINT"),
+    "exchange": Column("VARCHAR"),
 }
 BAR_COLUMNS = {
     "symbol": Column("VARCHAR", is_required=True),
@@ -75,7 +77,6 @@ class FilesSource:
 
     name = "files"
     keeps_listings = True
-    keeps_listings = True
 
     def __init__(self) -> None:
         self.folder = absolute(files().path)
@@ -91,7 +92,9 @@ class FilesSource:
             if not len(rows):
                 raise ListingUnavailableError(self._none_yet(connection, session))
         newest = max((date for date in rows["date"].to_pylist() if date), default=session)
-        companies = {row["symbol"]: Company(**row) for row in rows.drop(["date", "file"]).to_pylist()}
+        exchange = configured_exchanges()[0]  # of the rows that do not say theirs
+        facts = rows.drop(["date", "file"]).to_pylist()
+        companies = {row["symbol"]: Company(**row | {"exchange": row["exchange"] or exchange}) for row in facts}
         raw = json.dumps([company.__dict__ for company in companies.values()]).encode()
         of_session = calendar.session_before(newest + dt.timedelta(days=1))  # a weekend's listing is Friday's
         return Listing(of_session, tuple(companies.values()), raw)

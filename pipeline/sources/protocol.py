@@ -11,7 +11,7 @@ from typing import Protocol
 
 @dataclasses.dataclass(frozen=True)
 class Company:
-    """One row of a listing. `market_cap` in dollars, `volume` in shares of the listing's session, None when missing."""
+    """One row of a listing. `exchange` as in `[market] exchanges`, `market_cap` in dollars, `volume` in shares of the listing's session, None when missing."""
 
     symbol: str
     name: str
@@ -23,6 +23,7 @@ class Company:
     last_sale: float | None = None
     net_change: float | None = None
     volume: int | None = None
+    exchange: str = "nasdaq"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ def watchlist_rows(view: pa.Table, declared: Iterable[CheckedScan]) -> pa.Table:
         find_hits(connection, declared)
         return connection.sql(
             """
-            SELECT d.date AS scan_date, d.symbol, d.name, d.sector, d.market_cap, h.scan AS scan_reason, h.priority,
+            SELECT d.date AS scan_date, d.symbol, d.exchange, d.name, d.sector, d.market_cap, h.scan AS scan_reason, h.priority,
                    d.close AS close_price, d.volume, d.rsi_14, d.bb_position, d.volume_ratio,
                    CASE WHEN d.market_cap >= 50e9 THEN 1 WHEN d.market_cap >= 10e9 THEN 2 ELSE 3 END AS market_cap_tier,
                    h.rule_version, h.fired

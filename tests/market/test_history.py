@@ -120,7 +120,7 @@ def test_a_ticker_that_another_company_takes_over_starts_anew(
     assert collect(here, D16)
     screener, bar, days = here.screener, here.bar, here.days
 
-    def renamed() -> dict[str, Any]:
+    def renamed(exchange: str = "nasdaq") -> dict[str, Any]:
         answer = screener()
         for row in answer["data"]["rows"]:
             if row["symbol"] == "S03":
@@ -148,7 +148,7 @@ def test_a_company_that_only_renames_itself_keeps_its_history(
     assert collect(here, D16)
     screener = here.screener
 
-    def renamed() -> dict[str, Any]:
+    def renamed(exchange: str = "nasdaq") -> dict[str, Any]:
         answer = screener()
         for row in answer["data"]["rows"]:
             row["name"] = "Quantum Beverage plc Ordinary Shares" if row["symbol"] == "S03" else row["name"]

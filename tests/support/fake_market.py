@@ -169,8 +169,8 @@ class FakeMarket:
         }
         return {name: events for name, events in (("splits", splits), ("dividends", dividends)) if events}
 
-    def screener(self) -> dict[str, Any]:
-        """The listing of the newest session: companies in the order of `symbols`, the largest first."""
+    def screener(self, exchange: str = "nasdaq") -> dict[str, Any]:
+        """The listing of the newest session, of whatever exchange: companies in the order of `symbols`, the largest first."""
         rows = []
         for place, symbol in enumerate(self.symbols):
             close, before = (bar(symbol, day)[3] for day in (self.sessions[-1], self.sessions[-2]))
@@ -226,7 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.chart(unquote(url.path.removeprefix(CHART)), parse_qs(url.query))
         elif url.path == SCREENER:
             self.market.listings += 1
-            self.answer(200, json.dumps(self.market.screener()))
+            exchange = parse_qs(url.query)["exchange"][0]
+            self.answer(200, json.dumps(self.market.screener(exchange)))
         else:
             self.market.others.append(url.path)
             self.answer(404, "", "text/html")

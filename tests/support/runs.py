@@ -22,6 +22,8 @@ import pyarrow as pa
 from pipeline.config import ROOT
 from pipeline.sources.answers import ANSWER_SCHEMA
 from pipeline.sources.batches import collect_in_batches
+from pipeline.sources.exchanges import configured_exchanges
+from pipeline.sources.nasdaq.exchanges import joined
 from pipeline.sources.nasdaq.screener import listing_session
 from pipeline.sources.nasdaq.text import companies
 from pipeline.sources.protocol import BarRequest, Listing, Progress
@@ -55,8 +57,12 @@ class DirectSource:
 
     def listing(self, session: dt.date) -> Listing:
         self.market.listings += 1
-        listed = companies(self.market.screener()["data"]["rows"])
-        return Listing(listing_session(self.market.as_of, self.market.as_of, lambda day: day), listed, b"{}")
+        day = listing_session(self.market.as_of, self.market.as_of, lambda day: day)
+        listed = {
+            name: Listing(day, companies(self.market.screener(name)["data"]["rows"], name), b"{}")
+            for name in configured_exchanges()
+        }
+        return joined(listed)
 
     def collect(self, requests: Sequence[BarRequest], folder: pathlib.Path, progress: Progress) -> None:
         collect_in_batches(requests, folder, progress, self._answer)

@@ -65,6 +65,7 @@ class SmallMarket(FakeMarket):
         super().__init__(SYMBOLS, SESSIONS, latency)
         self.as_of = as_of
         self.corrections: dict[tuple[str, dt.date], float] = {}  # factor of a bar that the source has put right since
+        self.exchanges: dict[str, str] = {}  # of the symbols that NASDAQ does not list
         self.dividends[DIVIDEND] = {DIVIDEND_DAY: 0.5}
         self.splits[SPLIT] = {SPLIT_DAY: (SPLIT_RATIO, 1)}
 
@@ -102,9 +103,10 @@ class SmallMarket(FakeMarket):
         absent = {NEW} if self.as_of < NEW_DAY else set()
         return [symbol for symbol in SYMBOLS if symbol not in absent | ({GONE} if self.as_of > GONE_DAY else set())]
 
-    def screener(self) -> dict[str, Any]:
+    def screener(self, exchange: str = "nasdaq") -> dict[str, Any]:
         newest = [day for day in SESSIONS if day <= self.as_of][-2:]
-        rows = [self._row(symbol, newest) for symbol in self.listed()]
+        listed = [symbol for symbol in self.listed() if self.exchanges.get(symbol, "nasdaq") == exchange]
+        rows = [self._row(symbol, newest) for symbol in listed]
         data = {
             "asof": f"Last price as of {self.as_of:%b} {self.as_of.day}, {self.as_of.year}",
             "headers": {}, "totalrecords": len(rows), "rows": rows,

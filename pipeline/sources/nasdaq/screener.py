@@ -1,4 +1,4 @@
-"""The listing of all NASDAQ symbols, from the API behind the stock screener of nasdaq.com.
+"""The listing of an exchange, from the API behind the stock screener of nasdaq.com.
 
 The download form (`download=true`) has all rows and fields, and no date; the table form has pages of six fields, the
 number of rows, and the date of its prices ("Last price as of Feb 16, 2024"). So a small page of the table is asked for
@@ -28,6 +28,7 @@ from pipeline.errors import (
     ListingUnreadableError,
 )
 from pipeline.retry_after import seconds_of
+from pipeline.sources.exchanges import NAMES
 from pipeline.sources.nasdaq.text import companies, number
 from pipeline.sources.protocol import Listing
 
@@ -59,10 +60,11 @@ class Envelope:
 
 
 class NasdaqScreener:
-    """Client of `[nasdaq] base_url`. `sleep` waits between attempts."""
+    """Client of `[nasdaq] base_url` for one exchange. `sleep` waits between attempts."""
 
-    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, exchange: str = "nasdaq", sleep: Callable[[float], None] = time.sleep) -> None:
         self.settings = nasdaq()
+        self.exchange = exchange
         self._sleep = sleep
 
     def listing(self, session: dt.date) -> Listing:
@@ -75,7 +77,7 @@ class NasdaqScreener:
             http.headers.update(HEADERS)
             first = self._ask(http, {"tableonly": "true", "limit": 25, "offset": 0})
             raw, rows = self._rows(http, first)
-        listed = companies(rows)
+        listed = companies(rows, self.exchange)
         self._check_count(len(listed), len(rows), total_records(first.data))
         return Listing(listing_session(price_date(first.data), calendar.latest_session(), latest_until), listed, raw)
 
@@ -124,7 +126,7 @@ class NasdaqScreener:
 
     def _get(self, http: requests.Session, query: dict[str, Any]) -> requests.Response:
         url = self.settings.base_url.rstrip("/") + PATH
-        response = http.get(url, params={**query, "exchange": "nasdaq"}, timeout=self.settings.timeout)
+        response = http.get(url, params={**query, "exchange": self.exchange}, timeout=self.settings.timeout)
         response.raise_for_status()
         return response
 
@@ -135,21 +137,21 @@ class NasdaqScreener:
             found = f"answered HTTP {error.response.status_code}"
             found += f" and asks to wait {asked_pause:.0f} s" if asked_pause else ""
         return (
-            f"the NASDAQ screener at {self.settings.base_url} {found}; tried up to {self.settings.retries + 1} times. "
+            f"the NASDAQ screener at {self.settings.base_url}, asked for {NAMES[self.exchange]}, {found}; tried up to {self.settings.retries + 1} times. "
             f"Run the task again later; [nasdaq] base_url, timeout and retries say where and how long it is asked"
         )
 
     def _check_count(self, listed: int, rows: int, total: int | None) -> None:
         if listed < self.settings.min_symbols:
             raise ListingTooShortError(
-                f"the NASDAQ screener lists {listed:,} symbols (by its own count {'unknown' if total is None else total}); "
+                f"the NASDAQ screener lists {listed:,} symbols of {NAMES[self.exchange]} (by its own count {'unknown' if total is None else total}); "
                 f"[nasdaq] min_symbols wants {self.settings.min_symbols:,}"
             )
         if total is None:
             logger.warning("the screener does not say how many symbols it lists: %d rows are taken as they are", rows)
         elif abs(rows - total) > max(5, COUNT_TOLERANCE * total):
             raise ListingUnreadableError(
-                f"the NASDAQ screener sent {rows:,} rows and counts {total:,}: the list is truncated; run the task again later"
+                f"the NASDAQ screener, asked for {NAMES[self.exchange]}, sent {rows:,} rows and counts {total:,}: the list is truncated; run the task again later"
             )
 
 

@@ -48,8 +48,9 @@ def number(value: object) -> float | None:
 
 @dataclasses.dataclass
 class RowReader:
-    """Types rows of the screener, and counts the values that it could not read (they become None)."""
+    """Types rows of the screener, of one exchange, and counts the values that it could not read (they become None)."""
 
+    exchange: str = "nasdaq"
     unreadable: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     examples: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -66,6 +67,7 @@ class RowReader:
             last_sale=self._number(row, "lastsale"),
             net_change=self._number(row, "netchange"),
             volume=self._whole(row, "volume"),
+            exchange=self.exchange,
         )
 
     def _label(self, row: Mapping[str, Any], field: str) -> str | None:
@@ -97,12 +99,12 @@ class RowReader:
             )
 
 
-def companies(rows: Sequence[Mapping[str, Any]]) -> tuple[Company, ...]:
-    """The companies of the rows, in their order; of a repeated symbol the first row counts.
+def companies(rows: Sequence[Mapping[str, Any]], exchange: str = "nasdaq") -> tuple[Company, ...]:
+    """The companies of an exchange's rows, in their order; of a repeated symbol the first row counts.
 
     Raises ListingUnreadableError for a row that is no object or lacks a key of REQUIRED.
     """
-    reader, listed, repeated, nameless = RowReader(), dict[str, Company](), 0, 0
+    reader, listed, repeated, nameless = RowReader(exchange), dict[str, Company](), 0, 0
     for row in rows:
         check_keys(row)
         symbol = text(row["symbol"])

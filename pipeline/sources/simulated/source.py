@@ -25,6 +25,7 @@ from pipeline.config import simulated
 from pipeline.errors import ConfigurationError, ListingUnavailableError
 from pipeline.sources.answers import ANSWER_SCHEMA
 from pipeline.sources.batches import collect_in_batches, repeated
+from pipeline.sources.exchanges import configured_exchanges
 from pipeline.sources.protocol import BarRequest, Company, Listing, Progress
 from pipeline.sources.simulated.companies import (
     FIRST_YEAR,
@@ -60,6 +61,7 @@ class SimulatedSource:
             raise ConfigurationError(f"[simulated] companies = {settings.companies}: it must be 1 to {MAX_SEATS}")
         self.roster = roster(settings.seed, settings.companies)
         self.seats = seats_by_ticker(settings.seed, settings.companies)
+        self.exchanges = configured_exchanges()
 
     def listing(self, session: dt.date) -> Listing:
         """The companies listed on exactly this session. One that did not trade has volume 0 and its last sale.
@@ -126,6 +128,7 @@ class SimulatedSource:
             last_sale=last_sale,
             net_change=net_change,
             volume=volume,
+            exchange=self.exchanges[issuer(seat) % len(self.exchanges)],
         )
 
     def _ipo_year(self, seat: int, generation: int) -> int | None:

@@ -40,7 +40,7 @@ logger = logging.getLogger("pipeline")
 
 
 class YahooSource:
-    """The `Source` of `[market] source = yahoo`: the listing is NASDAQ's, the bars are Yahoo's."""
+    """The `Source` of `[market] source = yahoo`: the listings are the NASDAQ screener's, the bars are Yahoo's."""
 
     name = "yahoo"
     keeps_listings = False
@@ -49,9 +49,9 @@ class YahooSource:
         self.backoff = backoff
 
     def listing(self, session: dt.date) -> Listing:
-        from pipeline.sources.nasdaq.screener import NasdaqScreener
+        from pipeline.sources.nasdaq.exchanges import ask_exchanges
 
-        return NasdaqScreener().listing(session)
+        return ask_exchanges(session)
 
     def collect(self, requests: Sequence[BarRequest], folder: pathlib.Path, progress: Progress) -> None:
         """See `Source`. What an earlier run received into `folder` is not asked for again, failures excepted.

@@ -20,17 +20,17 @@ import threading
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
-from urllib.parse import quote
 
 import tenacity
 
 from pipeline.processes import die_with_parent
 from pipeline.sources.yahoo.chart import ChartFailure, ChartSession, NoBars, PassingFailure, UnknownSymbol
 from pipeline.sources.yahoo.pacing import Pace
+from pipeline.sources.yahoo.spelling import yahoo_name
 
 PRICES = {"open": "Open", "high": "High", "low": "Low", "close": "Close"}
 ACTIONS = {"dividend": "Dividends", "split_ratio": "Stock Splits"}
-#: Every NASDAQ listing trades there; yfinance would spend a request of its own a symbol to find out.
+#: Every listing of the three exchanges trades there; yfinance would spend a request of its own a symbol to find out.
 TIME_ZONE = "America/New_York"
 LONGEST_WAIT = 30.0
 
@@ -131,11 +131,6 @@ def nullable(values: Any, known: Any) -> list[Any]:
     if known.all():
         return values.tolist()
     return [value if is_known else None for value, is_known in zip(values.tolist(), known.tolist(), strict=True)]
-
-
-def yahoo_name(symbol: str) -> str:
-    """The symbol as Yahoo writes it: share classes with a dash (`BRK.B` and `BRK/B` are `BRK-B`)."""
-    return quote(symbol.replace(".", "-").replace("/", "-"), safe="-")
 
 
 def utc_now() -> dt.datetime:
