@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import pathlib
 import shutil
@@ -63,3 +64,8 @@ def write_text(path: pathlib.Path, text: str) -> None:
     """Replace the content of a text file (UTF-8) atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def age(path: pathlib.Path, now: dt.datetime) -> dt.timedelta:
+    """How long ago a file or folder was changed last."""
+    return now - dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)

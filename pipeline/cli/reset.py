@@ -17,23 +17,16 @@ from typing import TYPE_CHECKING
 from pipeline import calendar
 from pipeline.config import market, storage
 from pipeline.database.connection import reading, writing
-from pipeline.database.markers import MarkerTarget
 from pipeline.database.schema import MARKERS
 from pipeline.errors import EmptyRangeError
 from pipeline.runs import lock as runlock
-from pipeline.tasks.prices import ask_again, supersede
+from pipeline.tasks.prices import CollectPrices, ask_again, supersede
+from pipeline.tasks.redis_sync import FEED_STAGES
 from pipeline.tasks.stages import Stage, stages_from
+from pipeline.tasks.symbols import CollectSymbols
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-#: The rows of a session that a stage made and nobody else needs: table and column of the date.
-ROWS: dict[str, tuple[tuple[str, str], ...]] = {
-    "CollectSymbols": (("session_universe", "date"),),
-    "CollectPrices": (("price_coverage", "date"), ("gaps", "date")),
-    "ComputeIndicators": (("technical_indicators", "date"),),
-    "ScanWatchlist": (("daily_watchlist", "scan_date"),),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +34,7 @@ class Plan:
     """What a reset will undo: stages in their order, and how many rows of which tables."""
 
     sessions: tuple[dt.date, ...]
-    stages: tuple[str, ...]
+    stages: tuple[Stage, ...]
     rows: dict[str, int]
     markers: int
 
@@ -54,7 +47,7 @@ def plan(sessions: Sequence[dt.date], first_stage: str) -> Plan:
                 f"{session} is no session, so that there is nothing to reset; the nearest ones are "
                 f"{calendar.session_before(session)} and {calendar.session_after(session)}"
             )
-    stages = tuple(stage.__name__ for stage in stages_from(first_stage))
+    stages = (*stages_from(first_stage), *FEED_STAGES)
     with reading() as connection:
         rows = {table: _count(connection, table, column, sessions) for table, column in _tables(stages)}
         markers = _count_markers(connection, stages, sessions)
@@ -67,7 +60,7 @@ def carry_out(plan: Plan) -> None:
     Raises RunInProgressError while a run goes on, DatabaseLockedError, and MixedSourcesError.
     """
     with contextlib.closing(runlock.acquire(shared=False)):
-        asks_prices = "CollectPrices" in plan.stages
+        asks_prices = CollectPrices in plan.stages
         if asks_prices and not market().offline:  # first: answers set aside for nothing only cost a request
             for session in plan.sessions:
                 supersede(storage().root / "raw" / "prices" / str(session))
@@ -75,8 +68,8 @@ def carry_out(plan: Plan) -> None:
             _forget(connection, plan)
             if asks_prices:
                 for session in plan.sessions:
-                    ask_again(connection, session, "reset by an operator", "CollectSymbols" in plan.stages)
-        for marker in _markers(stages_from(plan.stages[0]), plan.sessions):
+                    ask_again(connection, session, "reset by an operator", CollectSymbols in plan.stages)
+        for marker in _markers(plan.stages, plan.sessions):
             marker.unlink(missing_ok=True)
 
 
@@ -87,16 +80,16 @@ def _forget(connection: DuckDBPyConnection, plan: Plan) -> None:
     connection.execute(f"DELETE FROM {MARKERS} WHERE update_id IN (SELECT unnest(?))", [_update_ids(plan.stages, days)])
 
 
-def _tables(stages: Sequence[str]) -> list[tuple[str, str]]:
-    return [table for stage in stages for table in ROWS.get(stage, ())]
+def _tables(stages: Sequence[Stage]) -> list[tuple[str, str]]:
+    return [table for stage in stages for table in stage.rows]
 
 
-def _update_ids(stages: Sequence[str], sessions: Sequence[dt.date]) -> list[str]:
-    return [f"{stage}:{session}" for stage in stages for session in sessions]
+def _update_ids(stages: Sequence[Stage], sessions: Sequence[dt.date]) -> list[str]:
+    return [stage.row(session).update_id for stage in stages for session in sessions]
 
 
 def _markers(stages: Sequence[Stage], sessions: Sequence[dt.date]) -> list[pathlib.Path]:
-    return [pathlib.Path(MarkerTarget(stage.__name__, session).path) for stage in stages for session in sessions]
+    return [pathlib.Path(stage.marker(session).path) for stage in stages for session in sessions]
 
 
 def _count(connection: DuckDBPyConnection, table: str, column: str, sessions: Sequence[dt.date]) -> int:
@@ -104,6 +97,6 @@ def _count(connection: DuckDBPyConnection, table: str, column: str, sessions: Se
     return (connection.execute(query, [list(sessions)]).fetchone() or (0,))[0]
 
 
-def _count_markers(connection: DuckDBPyConnection, stages: Sequence[str], sessions: Sequence[dt.date]) -> int:
+def _count_markers(connection: DuckDBPyConnection, stages: Sequence[Stage], sessions: Sequence[dt.date]) -> int:
     query = f"SELECT count(*) FROM {MARKERS} WHERE update_id IN (SELECT unnest(?))"
     return (connection.execute(query, [_update_ids(stages, sessions)]).fetchone() or (0,))[0]

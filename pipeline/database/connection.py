@@ -86,7 +86,15 @@ def migrate(connection: DuckDBPyConnection) -> None:
     for name, sql in MIGRATIONS:
         if name not in applied:
             connection.execute(sql.replace("{source}", market().source))
+            _move_markers(name)
             connection.execute("INSERT INTO migrations VALUES (?, ?, now())", [name, market().source])
+
+
+def _move_markers(migration: str) -> None:
+    """The marker files follow the rows that the migration renames; done before its commit, and once."""
+    before, after = (storage().root / "markers" / name for name in ("DailyPipeline", "CloseSession"))
+    if migration == "007_close_session" and before.is_dir() and not after.exists():
+        before.rename(after)
 
 
 def check_source(connection: DuckDBPyConnection) -> None:

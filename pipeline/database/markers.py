@@ -89,6 +89,12 @@ class MarkerTarget(luigi.LocalTarget):
     def __init__(self, family: str, session: dt.date) -> None:
         super().__init__(str(storage().root / "markers" / family / f"{session}.json"))
 
+    @classmethod
+    def sessions(cls, family: str) -> set[dt.date]:
+        """All sessions that have a marker of the family, by one look at its folder."""
+        folder = storage().root / "markers" / family
+        return {dt.date.fromisoformat(path.stem) for path in folder.glob("????-??-??.json")}
+
     def write(self, facts: dict[str, Any]) -> None:
         write_text(pathlib.Path(self.path), json.dumps(facts, indent=1, default=str) + "\n")
 

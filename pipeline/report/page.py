@@ -25,6 +25,11 @@ def index_path() -> pathlib.Path:
     return storage().root / "reports" / "index.html"
 
 
+def pages_made() -> set[dt.date]:
+    """The sessions that have a page."""
+    return {dt.date.fromisoformat(path.stem) for path in index_path().parent.glob("????-??-??.html")}
+
+
 def render(connection: DuckDBPyConnection, session: dt.date) -> str:
     """The page, from the tables; everything that came from outside is escaped."""
     from pipeline.report.series import load_bars, series
@@ -38,7 +43,7 @@ def render(connection: DuckDBPyConnection, session: dt.date) -> str:
 
 def render_index(connection: DuckDBPyConnection) -> str:
     """The page with a line for each session that has a page."""
-    sessions = sorted(dt.date.fromisoformat(path.stem) for path in index_path().parent.glob("????-??-??.html"))
+    sessions = sorted(pages_made())
     rows = report_facts.index_rows(connection, sessions)
     rules = sorted({rule for row in rows for rule in row["hits"]})
     return (

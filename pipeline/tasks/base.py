@@ -11,14 +11,14 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import luigi
 
 from pipeline import calendar
 from pipeline.bounds import check_settings
-from pipeline.database.connection import writing
+from pipeline.database.connection import database_path, writing
 from pipeline.database.markers import MarkerTarget, RowTarget
 from pipeline.errors import PipelineError
 from pipeline.parameters import SessionParameter, as_tuple
@@ -35,13 +35,16 @@ Outcome = dict[str, Any] | PipelineError
 class SessionTask(luigi.Task):
     """One stage of one session.
 
-    Subclasses name the stages they follow and the table they fill, and write `process`.
+    Subclasses name the stages they follow and the table they fill, and write `process`. `heading` is what a person calls
+    the stage, `rows` the table and column of the date of rows that it alone makes, for a session, and nobody else needs.
     """
 
     date = SessionParameter()
 
-    follows: ClassVar[tuple[type[SessionTask], ...]] = ()
+    follows: ClassVar[tuple[type[luigi.Task], ...]] = ()
     table: ClassVar[str] = ""
+    heading: ClassVar[str] = ""
+    rows: ClassVar[tuple[tuple[str, str], ...]] = ()
     resources = {"duckdb": 1}
     max_batch_size = 2000
 
@@ -51,7 +54,7 @@ class SessionTask(luigi.Task):
     def sessions(self) -> tuple[dt.date, ...]:
         return as_tuple(self.date)
 
-    def requires(self) -> list[SessionTask]:
+    def requires(self) -> list[luigi.Task]:
         """The stages before this one.
 
         A combined task has none: Luigi made it of tasks whose requirements are done, and a session that failed in an
@@ -64,18 +67,32 @@ class SessionTask(luigi.Task):
     def output(self) -> list[luigi.Target]:
         return [target for session in self.sessions for target in (self.marker(session), self.row(session))]
 
-    def marker(self, session: dt.date) -> MarkerTarget:
-        return MarkerTarget(self.task_family, session)
+    @classmethod
+    def marker(cls, session: dt.date) -> MarkerTarget:
+        return MarkerTarget(cls.__name__, session)
 
-    def row(self, session: dt.date) -> RowTarget:
-        return RowTarget(self.task_family, session)
+    @classmethod
+    def row(cls, session: dt.date) -> RowTarget:
+        return RowTarget(cls.__name__, session)
+
+    @classmethod
+    def with_product(cls, sessions: set[dt.date]) -> set[dt.date]:
+        """Those of the sessions that have the thing which the stage makes beside its rows; all, where it makes none."""
+        return sessions
+
+    @classmethod
+    def recorded(cls, sessions: Iterable[dt.date]) -> set[dt.date]:
+        """Those of the sessions that are done and have lost nothing: marker file, marker row, product."""
+        rows = RowTarget.update_ids(database_path())
+        marked = MarkerTarget.sessions(cls.__name__)
+        return cls.with_product({day for day in sessions if day in marked and f"{cls.__name__}:{day}" in rows})
 
     def is_done(self, session: dt.date) -> bool:
-        """True when marker file and row exist. A day without a session is done, and says so.
+        """True when the session has its marker file, its row and its product. A day without a session is done, and says so.
 
         Raises SessionNotSettledError or SessionOutOfRangeError for a day that no run can serve.
         """
-        if self.marker(session).exists() and self.row(session).exists():
+        if self.marker(session).exists() and self.row(session).exists() and self.with_product({session}):
             return True
         if calendar.check_session(session):
             return False
@@ -115,7 +132,9 @@ class SessionTask(luigi.Task):
         check_settings()
         due = [session for session in self.sessions if not self.is_done(session)]
         committed: dict[dt.date, Outcome] = {
-            session: {"recovered": True} for session in due if self.row(session).exists()
+            session: {"recovered": True}
+            for session in due
+            if self.row(session).exists() and self.with_product({session})
         }
         ready = [s for s in due if s not in committed and all(stage(date=s).complete() for stage in self.follows)]
         self._unfinished = len(committed) + len(ready) < len(due)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline import calendar
 from pipeline.config import retention, storage
-from pipeline.files import PARTIAL, writer
+from pipeline.files import PARTIAL, age, writer
 from pipeline.processes import is_alive
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.notify import NotifySuccess
@@ -25,6 +25,7 @@ class CleanUpFiles(SessionTask):
     """Delete what is older than `[retention]` says, by the time of the file's last change."""
 
     table = "files"
+    heading = "cleaned"
     follows = (NotifySuccess,)
     priority = 30
 
@@ -52,7 +53,3 @@ def outdated(now: dt.datetime) -> Iterator[pathlib.Path]:
     for folder in ("replica", "backup", "reports", "markers/*", "raw/*/*"):
         unfinished = root.glob(f"{folder}/.*{PARTIAL}")
         yield from (path for path in unfinished if not is_alive(writer(path)) or age(path, now) > ABANDONED)
-
-
-def age(path: pathlib.Path, now: dt.datetime) -> dt.timedelta:
-    return now - dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)

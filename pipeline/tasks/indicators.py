@@ -35,6 +35,8 @@ class ComputeIndicators(SessionTask, SparkJob):
     """
 
     table = "technical_indicators"
+    heading = "indicators"
+    rows = (("technical_indicators", "date"),)
     follows = (CollectPrices,)
     priority = 70
     resources = {"duckdb": 1, "spark": 1}

@@ -21,6 +21,7 @@ class NotifySuccess(SessionTask):
     """One message for the sessions that are ready, to the log and the configured webhooks."""
 
     table = "notifications"
+    heading = "notified"
     follows = (ReplicateDatabase,)
     priority = 40
 

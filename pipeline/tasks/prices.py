@@ -41,6 +41,8 @@ class CollectPrices(SessionTask):
     """
 
     table = "stock_data"
+    heading = "prices"
+    rows = (("price_coverage", "date"), ("gaps", "date"))
     follows = (CollectSymbols,)
     retry_count = 2
     priority = 80

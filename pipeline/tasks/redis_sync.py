@@ -49,7 +49,7 @@ class RedisStage(MixinNaiveBulkComplete, SessionTask):
         """When Luigi first asked for the task: a forced sync is done when it is newer than that."""
         return calendar.now()
 
-    def requires(self) -> list[SessionTask]:
+    def requires(self) -> list[luigi.Task]:
         return [
             stage(date=self.date, force_full=self.force_full)
             if issubclass(stage, RedisStage)
@@ -188,6 +188,16 @@ class ManualFullSync(RedisStage):
             redis_state.tick(client, self.task_family, state)
         logger.info("%s", summary(state))
         return facts_of(state)
+
+
+#: The stages of a date behind `DailyPipeline`, in their order.
+FEED_STAGES: tuple[type[RedisStage], ...] = (
+    SyncRedis,
+    CheckRedisHealth,
+    PrepareSignals,
+    CleanUpRedis,
+    RedisWatchlistSync,
+)
 
 
 def last_update(state: State | None, day: dt.date) -> State:

@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 from collections.abc import Sequence
 
-from pipeline.database.replica import publish, replica_path
+from pipeline.database.replica import manifest_path, publish, replica_path
 from pipeline.errors import ReplicaError
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.watchlist import ScanWatchlist
@@ -21,8 +21,14 @@ class ReplicateDatabase(SessionTask):
     """
 
     table = "replica"
+    heading = "replica"
     follows = (ScanWatchlist,)
     priority = 50
+
+    @classmethod
+    def with_product(cls, sessions: set[dt.date]) -> set[dt.date]:
+        """All of the sessions when a replica is published, with its manifest: one serves them all."""
+        return sessions if replica_path().exists() and manifest_path().exists() else set()
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         try:

@@ -34,6 +34,8 @@ class CollectSymbols(SessionTask):
     """
 
     table = "symbol_snapshots"
+    heading = "symbols"
+    rows = (("session_universe", "date"),)
     retry_count = 2
     priority = 90
 

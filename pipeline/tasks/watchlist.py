@@ -25,6 +25,8 @@ class ScanWatchlist(SessionTask):
     """
 
     table = "daily_watchlist"
+    heading = "watchlist"
+    rows = (("daily_watchlist", "scan_date"),)
     follows = (ComputeIndicators,)
     priority = 60
     batchable = False

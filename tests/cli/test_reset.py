@@ -61,14 +61,14 @@ def test_the_stages_are_known_from_what_they_follow() -> None:
         "ScanWatchlist",
         "ReplicateDatabase",
     ]
-    assert stage_names()[-1] == "DailyPipeline"
+    assert stage_names()[-1] == "CloseSession"
     later = [stage.__name__ for stage in stages_from("NotifySuccess")]
     assert later[0] == "NotifySuccess"
-    assert {"GenerateReport", "CleanUpFiles", "DailyPipeline"} <= set(later)
+    assert {"GenerateReport", "CleanUpFiles", "CloseSession"} <= set(later)
     assert "ReplicateDatabase" not in later
 
 
-@pytest.mark.parametrize("first", ["CollectPrices", "ScanWatchlist", "DailyPipeline"])
+@pytest.mark.parametrize("first", ["CollectPrices", "ScanWatchlist", "CloseSession"])
 def test_exactly_the_stage_and_those_after_it_run_again(done: SmallMarket, tmp_path: Path, first: str) -> None:
     tables, before = results(tmp_path / "data"), updates()
     undo(LAST, first)

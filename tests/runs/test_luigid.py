@@ -99,7 +99,7 @@ def start(luigid: Luigid, market: SmallMarket, day: str, log: str) -> subprocess
 def finished(data_dir: pathlib.Path) -> set[str]:
     with reading(data_dir / "stock_data.duckdb") as connection:
         rows = connection.execute(
-            "SELECT update_id FROM table_updates WHERE update_id LIKE 'DailyPipeline:%'"
+            "SELECT update_id FROM table_updates WHERE update_id LIKE 'CloseSession:%'"
         ).fetchall()
     return {update.split(":")[1] for (update,) in rows}
 

@@ -18,9 +18,12 @@ import duckdb
 import exchange_calendars
 import pyarrow as pa
 
-from pipeline.database.connection import CONFIG, migrate, writing
-from pipeline.database.markers import MarkerTarget, RowTarget
-from pipeline.database.replica import replica_path
+from pipeline.database.connection import CONFIG, migrate
+from pipeline.database.markers import RowTarget
+from pipeline.database.replica import manifest_path, replica_path
+from pipeline.files import write_text
+from pipeline.report.page import report_path
+from tests.support.runs import mark_done
 
 SESSIONS = [
     stamp.date()
@@ -76,9 +79,9 @@ class FeedData:
     def finish(self, day: dt.date) -> None:
         """`publish`, and mark the daily pipeline of the day as done."""
         self.publish(day)
-        with writing() as connection:
-            RowTarget("DailyPipeline", day).touch(connection, "sessions")
-        MarkerTarget("DailyPipeline", day).write({})
+        manifest_path().write_text("{}")
+        write_text(report_path(day), "")
+        mark_done(day)
 
     def _fill(self, connection: duckdb.DuckDBPyConnection, day: dt.date) -> None:
         for name in ("stock_data", "technical_indicators", "daily_watchlist"):

@@ -20,6 +20,7 @@ import psutil
 import pyarrow as pa
 
 from pipeline.config import ROOT
+from pipeline.database.connection import writing
 from pipeline.sources.answers import ANSWER_SCHEMA
 from pipeline.sources.batches import collect_in_batches
 from pipeline.sources.exchanges import configured_exchanges
@@ -196,3 +197,18 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[bytes]
             assert condition(), f"the process ended with {code} before the condition was met"
             return
         assert time.monotonic() < deadline, "the condition was not met in time"
+
+
+def mark_done(*sessions: dt.date) -> None:
+    """Rows and marker files of every stage, as a finished run of the sessions leaves them."""
+    from pipeline.tasks.stages import STAGES
+
+    with writing() as connection:
+        for session in sessions:
+            for stage in STAGES:
+                stage.row(session).touch(connection, stage.table)
+    for session in sessions:
+        for stage in STAGES:
+            path = pathlib.Path(stage.marker(session).path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("{}")

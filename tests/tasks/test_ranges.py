@@ -12,16 +12,16 @@ import exchange_calendars
 import luigi
 import pytest
 
-from pipeline.database.connection import reading, writing
-from pipeline.database.markers import MarkerTarget
-from pipeline.database.replica import publish
+from pipeline.database.connection import reading
+from pipeline.database.replica import manifest_path, publish, replica_path
 from pipeline.errors import EmptyRangeError, SessionNotSettledError, SessionOutOfRangeError
 from pipeline.indicators.spark import submit as spark
+from pipeline.report.page import report_path
 from pipeline.tasks import replica as replica_stage
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.ranges import RangeTradingDays, sessions_of_range
 from tests.conftest import forget
-from tests.support.runs import assert_same, results, run_here
+from tests.support.runs import assert_same, mark_done, results, run_here
 from tests.support.small_market import LAST, SESSIONS, SmallMarket
 
 WEEK = SESSIONS[-8:]
@@ -92,13 +92,10 @@ def test_finished_sessions_are_not_run_again(here: SmallMarket, work: Counter[st
 
 def test_five_years_are_looked_through_in_under_a_second(data_dir: Path) -> None:
     years = sessions_of_range(dt.date(2019, 1, 2), dt.date(2023, 12, 29))
-    with writing() as connection:
-        for session in years[:-1]:
-            DailyPipeline(date=session).finish(connection, session)
-    for session in years[:-1]:
-        path = Path(MarkerTarget("DailyPipeline", session).path)
+    mark_done(*years[:-1])
+    for path in (replica_path(), manifest_path(), *map(report_path, years[:-1])):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
+        path.touch()
     forget()
     began = time.perf_counter()
     required = back_fill(years[0], years[-1]).requires()

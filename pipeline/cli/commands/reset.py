@@ -35,7 +35,7 @@ def command(dates: tuple[dt.datetime, ...], first: str, yes: bool) -> None:
     days = ", ".join(str(session) for session in plan.sessions)
     rows = ", ".join(f"{count:,} of {table}" for table, count in plan.rows.items()) or "none"
     click.echo(
-        f"sessions:  {days}\nstages:    {', '.join(plan.stages)}\nmarkers:   {plan.markers:,}\nrows:      {rows}"
+        f"sessions:  {days}\nstages:    {', '.join(stage.__name__ for stage in plan.stages)}\nmarkers:   {plan.markers:,}\nrows:      {rows}"
     )
     if not yes:
         click.confirm("Undo them?", abort=True)

@@ -14,13 +14,8 @@ from rich.table import Table
 from pipeline import calendar
 from pipeline.cli.status import Overview, SessionStatus, StageState
 from pipeline.cli.terminal import console
+from pipeline.tasks.stages import STAGES
 
-#: Columns of the stages, and what stands in them.
-HEADINGS = {
-    "CollectSymbols": "symbols", "CollectPrices": "prices", "ComputeIndicators": "indicators", "ScanWatchlist": "watchlist",
-    "ReplicateDatabase": "replica", "NotifySuccess": "notified", "GenerateReport": "report", "CleanUpFiles": "cleaned",
-    "DailyPipeline": "whole",
-}  # fmt: skip
 COLOURS = {"done": "green", "running": "cyan", "pending": "dim"}
 
 
@@ -68,7 +63,7 @@ def as_table(found: list[SessionStatus]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in [
         "Session",
-        *(HEADINGS.get(name, name) for name in found[0].stages),
+        *(stage.heading for stage in STAGES),
         "seconds",
         "coverage",
         "bars",
