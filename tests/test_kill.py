@@ -8,6 +8,7 @@ import duckdb
 import psutil
 import pytest
 
+from tests.support.luigid import changed_settings
 from tests.support.runs import (
     assert_same,
     options,
@@ -19,6 +20,7 @@ from tests.support.runs import (
     wait_until,
 )
 from tests.support.small_market import UNKNOWN, SmallMarket
+from tests.support.spark_submit import stand_in
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
@@ -45,7 +47,7 @@ def alive(data):
     return [process for process in processes_of(data) if process.is_running()]
 
 
-#: When the run is killed: a name, and the condition that is waited for.
+#: When the run is killed: a name, and the condition that is waited for. Spark itself runs in the moments named after it.
 MOMENTS = {
     "prices": lambda data, market: market.total > 25,
     "spark-starts": lambda data, market: spark_job(data),
@@ -65,9 +67,10 @@ def java(data):
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_kill_costs_nothing_but_time(undisturbed, tmp_path, moment):
     data, tables, log = tmp_path / "data", undisturbed[0], tmp_path / "killed.log"
+    spark = {} if moment.startswith("spark") else changed_settings(tmp_path, spark={"spark-submit": stand_in(tmp_path)})
     with SmallMarket(as_of=AS_OF, latency=0.05 if moment == "prices" else 0.0) as market:
         command = ("DailyPipeline", "--date", DAY, *options(market, data), "--yahoo-threads", "4")
-        killed = start_luigi(*command, home=tmp_path / "home", log=log)
+        killed = start_luigi(*command, home=tmp_path / "home", log=log, **spark)
         wait_until(lambda: MOMENTS[moment](data, market), killed)
         os.killpg(killed.pid, signal.SIGKILL)
         killed.wait()
@@ -75,7 +78,7 @@ def test_a_kill_costs_nothing_but_time(undisturbed, tmp_path, moment):
         assert psutil.wait_procs(left, timeout=20)[1] == [], "orphans"
         answered = dict(market.requests)
         market.latency = 0.0
-        code, said = run_luigi(*command, home=tmp_path / "home")
+        code, said = run_luigi(*command, home=tmp_path / "home", **spark)
         assert code == 0, said
         twice = {symbol for symbol, count in market.requests.items() if count > 1 and symbol != UNKNOWN}
     assert_same(results(data), tables)

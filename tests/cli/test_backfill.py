@@ -8,9 +8,11 @@ import pathlib
 import pytest
 
 from pipeline.database.connection import reading
-from tests.runs.test_luigid import Luigid, finished, luigid
+from tests.runs.test_luigid import finished, luigid
+from tests.support.luigid import Luigid, changed_settings
 from tests.support.runs import options, processes_of, run_luigi, stray_files
 from tests.support.small_market import SESSIONS, SmallMarket
+from tests.support.spark_submit import stand_in
 
 __all__ = ["luigid"]
 
@@ -27,10 +29,16 @@ def work(data_dir: pathlib.Path) -> dict[str, tuple[int, int]]:
     return {task: (runs, combined) for task, runs, combined in rows}
 
 
-@pytest.mark.spark
 @pytest.mark.long
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("is_central", [False, True])
+@pytest.mark.parametrize(
+    ("is_central", "workers"),
+    [
+        (False, 1),
+        (True, 2),
+        pytest.param(False, 2, marks=pytest.mark.slow),
+        pytest.param(True, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_one_collection_one_spark_job_and_one_replica(
     market: SmallMarket,
     request: pytest.FixtureRequest,
@@ -41,10 +49,10 @@ def test_one_collection_one_spark_job_and_one_replica(
 ) -> None:
     days = SmallMarket.days
     monkeypatch.setattr(SmallMarket, "days", lambda market, symbol: [day for day in days(market, symbol) if day != BAD])
-    more, scheduler = {}, ["--scheduler-retry-delay", "0"]
+    more, scheduler = changed_settings(tmp_path, spark={"spark-submit": stand_in(tmp_path)}), []
     if is_central:
         central: Luigid = request.getfixturevalue("luigid")
-        more, scheduler = {"LUIGI_CONFIG_PATH": str(central.config)}, ["--scheduler-url", f"{central.url}/"]
+        more, scheduler = central.settings, ["--scheduler-url", f"{central.url}/"]
     code, said = run_luigi(
         "RangeTradingDays", "--of", "DailyPipeline", "--start", str(DAYS[0]), "--stop", str(DAYS[-1] + dt.timedelta(days=1)),
         *options(market, tmp_path / "data"), *scheduler, "--workers", str(workers), home=tmp_path, **more,

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import pathlib
-import re
 import signal
-import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 
 import psutil
@@ -19,53 +15,17 @@ import pytest
 from pipeline.database.connection import reading
 from pipeline.runs import central
 from tests.support.fake_market import Fault
-from tests.support.runs import ROOT, environment, options, run_luigi, start_luigi, wait_until
+from tests.support.luigid import Luigid
+from tests.support.runs import environment, options, run_luigi, start_luigi, wait_until
 from tests.support.small_market import SmallMarket
+from tests.support.spark_submit import stand_in
 
 DAYS = ("2024-02-15", "2024-02-16")
 
 
-class Luigid:
-    """`python -m pipeline.runs.luigid` on a port of its own."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.folder = folder
-        self.config = folder / "luigi.cfg"
-        text = (ROOT / "config" / "luigi.cfg").read_text(encoding="utf-8")
-        text = re.sub("scheduler_url = .*", f"scheduler_url = {self.url}/", text)
-        text = re.sub("worker_disconnect_delay = .*", "worker_disconnect_delay = 6", text)
-        self.config.write_text(re.sub("retry_delay = .*", "retry_delay = 0", text), encoding="utf-8")
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.runs.luigid", "--port", str(self.port), "--data-dir", str(self.folder / "data")],
-            cwd=ROOT, env=self.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        wait_until(self.answers, self.process)
-
-    def environment(self) -> dict[str, str]:
-        return environment(self.folder, LUIGI_CONFIG_PATH=str(self.config))
-
-    def answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-            return True
-        return False
-
-    def stop(self, signum: int = signal.SIGTERM) -> None:
-        self.process.send_signal(signum)
-        self.process.wait(timeout=30)
-
-    def page(self, path: str) -> str:
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
-            return answer.read().decode()
-
-
 @pytest.fixture
 def luigid(tmp_path: pathlib.Path, settings) -> Iterator[Luigid]:
-    served = Luigid(tmp_path)
+    served = Luigid(tmp_path, scheduler={"worker_disconnect_delay": 6}, spark={"spark-submit": stand_in(tmp_path)})
     settings("core", scheduler_url=f"{served.url}/")
     served.start()
     yield served
@@ -85,14 +45,14 @@ def run(luigid: Luigid, market: SmallMarket, day: str, *more: str) -> tuple[int,
         *arguments(luigid, market),
         *more,
         home=luigid.folder,
-        LUIGI_CONFIG_PATH=str(luigid.config),
+        **luigid.settings,
     )
 
 
 def start(luigid: Luigid, market: SmallMarket, day: str, log: str) -> subprocess.Popen[bytes]:
     return start_luigi(
         "DailyPipeline", "--date", day, *arguments(luigid, market),
-        home=luigid.folder, log=luigid.folder / log, LUIGI_CONFIG_PATH=str(luigid.config),
+        home=luigid.folder, log=luigid.folder / log, **luigid.settings,
     )  # fmt: skip
 
 
@@ -134,7 +94,13 @@ def test_a_task_that_was_given_up_is_enabled_again_by_retry(luigid: Luigid, mark
         "0",
     ]
     answer = subprocess.run(
-        command, cwd=luigid.folder, env=luigid.environment(), capture_output=True, text=True, timeout=120, check=False
+        command,
+        cwd=luigid.folder,
+        env=environment(luigid.folder, **luigid.settings),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert f"CollectPrices of {DAYS[0]} is enabled again" in answer.stderr
     assert answer.returncode == 30, answer.stderr
@@ -154,8 +120,7 @@ def test_it_knows_its_tasks_after_a_restart(luigid: Luigid, market: SmallMarket,
     assert before == {task.task_id for task in central.known_tasks("DISABLED")} != set()
 
 
-@pytest.mark.spark
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_workers_do_two_dates_at_once(luigid: Luigid, market: SmallMarket) -> None:
     market.latency = 0.02
     runs = [start(luigid, market, day, f"{day}.log") for day in DAYS]
@@ -163,7 +128,6 @@ def test_two_workers_do_two_dates_at_once(luigid: Luigid, market: SmallMarket) -
     assert finished(luigid.folder / "data") == set(DAYS)
 
 
-@pytest.mark.spark
 @pytest.mark.slow
 def test_a_restart_in_the_middle_of_a_run_does_not_end_it(luigid: Luigid, market: SmallMarket) -> None:
     market.latency = 0.2
@@ -176,7 +140,6 @@ def test_a_restart_in_the_middle_of_a_run_does_not_end_it(luigid: Luigid, market
     assert finished(luigid.folder / "data") == {DAYS[0]}
 
 
-@pytest.mark.spark
 @pytest.mark.slow
 def test_the_tasks_of_a_killed_worker_are_free_for_the_next_one(luigid: Luigid, market: SmallMarket) -> None:
     market.latency = 0.2

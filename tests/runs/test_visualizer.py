@@ -1,24 +1,19 @@
 """The page of the central scheduler while the pipeline runs, and after it failed, seen with a browser."""
 
-import contextlib
 import datetime as dt
 import os
 import pathlib
-import re
-import socket
-import subprocess
-import sys
 
 import pytest
 
 from pipeline import DailyPipeline
-from pipeline.config import ROOT
 from pipeline.tasks.prices import CollectPrices
 from pipeline.tasks.report import GenerateReport
 from pipeline.tasks.symbols import CollectSymbols
 from tests.support.browser import Browser
 from tests.support.fake_market import Fault
-from tests.support.runs import environment, options, start_luigi, wait_until
+from tests.support.luigid import Luigid
+from tests.support.runs import options, start_luigi
 from tests.support.small_market import SmallMarket
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.spark]
@@ -29,37 +24,13 @@ MARKUP = "<img src=x onerror=alert(1)>"
 PICTURES = os.environ.get("PICTURES", "")
 
 
-def answers(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
 @pytest.fixture
 def luigid(tmp_path):
     """The address of a central scheduler with our configuration."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline.runs.luigid",
-        "--port",
-        str(port),
-        "--data-dir",
-        str(tmp_path / "luigid"),
-    ]
-    settings = tmp_path / "luigi.cfg"
-    text = (ROOT / "config" / "luigi.cfg").read_text(encoding="utf-8")
-    settings.write_text(re.sub("retry_delay = .*", "retry_delay = 0", text), encoding="utf-8")
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(tmp_path, LUIGI_CONFIG_PATH=str(settings)), **silent
-    )
-    wait_until(lambda: answers(port), server)
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait(timeout=30)
+    served = Luigid(tmp_path)
+    served.start()
+    yield served.url
+    served.stop()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Real `spark-submit`s, each in a Luigi process of its own, ended in every way that such a process ends.
 
-The jobs are small scripts: what is tested is what happens around them. jobs/test_compute_indicators.py has the real one.
+The jobs are small scripts: what is tested is what happens around them. tests/indicators/test_job.py has the real one.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def test_leaves_its_log_and_nothing_else(finished):
     assert not list((installation.data / "work" / "spark").iterdir())
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_class_archive_comes_quietly_and_a_broken_one_does_no_harm(installation):
     """The second job records it, the third finds it spoilt."""
     job = "sc.parallelize([1], 1).count(); sc.stop()"
@@ -235,11 +235,11 @@ def test_a_failure_says_why_and_where(installation):
     assert TOKEN not in message + said + pathlib.Path(account["log"]).read_text()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_job_that_takes_too_long_is_ended(installation, workers):
-    account, said = installation.run("signal.pause()", workers=workers, timeout=10.0)
+    account, said = installation.run("signal.pause()", workers=workers, timeout=6.0)
     assert not account["ok"]
-    assert "SparkJobError: the Spark job did not end within 0.166667 minutes ([spark_runtime] timeout_minutes)" in said
+    assert "SparkJobError: the Spark job did not end within 0.1 minutes ([spark_runtime] timeout_minutes)" in said
     assert processes_of(installation.folder) == []
 
 
@@ -257,8 +257,19 @@ BUSY = """
 """
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+#: All six in the slow lane; one that is told to stop and one that is killed in the other.
+ENDINGS = [
+    pytest.param(
+        signum,
+        workers,
+        marks=() if (signum, workers) in ((signal.SIGTERM, 1), (signal.SIGKILL, 2)) else pytest.mark.slow,
+    )
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
+    for workers in (1, 2)
+]
+
+
+@pytest.mark.parametrize(("signum", "workers"), ENDINGS)
 def test_an_ended_run_leaves_no_process_and_no_stray_file(installation, signum, workers):
     process = installation.start(BUSY, workers=workers)
     family = await_family(process, installation.folder / "pids")
