@@ -8,21 +8,20 @@ import os
 import sys
 
 import luigi.configuration
-import luigi.interface
 
 from pipeline.config import ROOT
+from pipeline.luigi_private import expect_rpc_settings, is_command_line
 
 if "LUIGI_CONFIG_PATH" not in os.environ:  # Luigi reads the last file added; an operator's own one must win
     luigi.configuration.add_config_path(str(ROOT / "config" / "luigi.cfg"))
-# Luigi reads these settings of [core] past its own parameters, and would warn of them on each run
-luigi.interface.core.ignore_unconsumed |= {"rpc_retry_wait", "rpc_retry_attempts", "rpc_connect_timeout"}
+expect_rpc_settings()
 
-from pipeline.runs import startup as runtime  # noqa: E402  # after the configuration is known
+from pipeline.runs.startup import prepare  # noqa: E402  # after the configuration is known
 from pipeline.tasks.daily import DailyPipeline  # noqa: E402
 from pipeline.tasks.ranges import RangeTradingDays  # noqa: E402
 from pipeline.tasks.redis_sync import ManualFullSync, RedisWatchlistSync  # noqa: E402
 
 __all__ = ["DailyPipeline", "ManualFullSync", "RangeTradingDays", "RedisWatchlistSync"]
 
-if runtime.is_luigi_command(sys.argv[0]):
-    runtime.prepare(sys.argv[1:])
+if is_command_line():  # a notebook, a test, a program with luigi.build gets the tasks and nothing else
+    prepare(sys.argv[1:])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-import luigi
-
 from pipeline.errors import InvalidDateError
+from pipeline.luigi_private import LateDefaultDateParameter
 
 Sessions = dt.date | tuple[dt.date, ...]
 
@@ -24,7 +23,7 @@ def merge(values: Iterable[Sessions]) -> Sessions:
     return days[0] if len(days) == 1 else days
 
 
-class SessionParameter(luigi.DateParameter):
+class SessionParameter(LateDefaultDateParameter):
     """A date written YYYY-MM-DD; left out, the latest session that has closed and settled.
 
     Only inside a batch its value is a tuple of dates, written with commas between them.
@@ -34,12 +33,11 @@ class SessionParameter(luigi.DateParameter):
         options.setdefault("description", "session whose data is wanted, YYYY-MM-DD; default: the latest one settled")
         super().__init__(batch_method=merge, **options)
 
-    def _value_iterator(self, task_name: str, param_name: str) -> Iterator[tuple[Any, str | None]]:
-        yield from super()._value_iterator(task_name, param_name)
+    def late_default(self) -> dt.date:
         # asked for last and lazily: the calendar is slow to load, and a date on the command line does not need it
         from pipeline.calendar import latest_session
 
-        yield latest_session(), None
+        return latest_session()
 
     def parse(self, text: str) -> Sessions:
         return merge(self._parse_day(part) for part in text.split(","))

@@ -13,6 +13,7 @@ import luigi.configuration
 
 from pipeline.config import SECTIONS, all_settings
 from pipeline.errors import UnknownSettingError
+from pipeline.luigi_private import configuration_files
 from pipeline.masking import CREDENTIALS, MASK, SECRET_NAME, secrets
 
 _given: dict[tuple[str, str], str] = {}
@@ -130,6 +131,4 @@ def origin(section: str, name: str) -> str:
 
 def files() -> list[pathlib.Path]:
     """The configuration files that are read; a later one wins."""
-    return [
-        pathlib.Path(path) for path in luigi.configuration.get_config()._config_paths if pathlib.Path(path).exists()
-    ]
+    return [path for path in configuration_files() if path.exists()]

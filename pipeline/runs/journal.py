@@ -23,6 +23,7 @@ import luigi
 from pipeline.config import storage
 from pipeline.database.connection import writing
 from pipeline.errors import PipelineError, SessionNotSettledError, SessionOutOfRangeError
+from pipeline.luigi_private import PUT_BACK
 from pipeline.masking import masked
 from pipeline.parameters import as_tuple
 from pipeline.processes import is_alive
@@ -98,7 +99,7 @@ def _append_unasked(task: luigi.Task) -> None:
 
 def _append(task: luigi.Task, status: str | None, error: object = None) -> None:
     text = str(error or "")
-    if text.startswith("Unfulfilled dependenc"):
+    if text.startswith(PUT_BACK):
         status, text = "put back", ""  # the dependency runs again, and fails, if it does, with an error of its own
     elif isinstance(error, BaseException) and not isinstance(error, PipelineError):
         text = f"{type(error).__name__}: {text}"

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 
 import luigi.configuration
 import luigi.server
-from luigi.scheduler import Scheduler
 from tornado.ioloop import PeriodicCallback
 from tornado.web import StaticFileHandler
 
@@ -61,7 +60,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def configured_scheduler(folder: pathlib.Path) -> Scheduler:
+def configured_scheduler(folder: pathlib.Path) -> DailyScheduler:
     """A scheduler that keeps what it knows in `folder`."""
     config = luigi.configuration.get_config()
     config.set("scheduler", "state_path", str(folder / "state.pickle"))
@@ -104,10 +103,10 @@ def has_history() -> bool:
         return False
 
 
-def save(scheduler: Scheduler, path: pathlib.Path) -> None:
+def save(scheduler: DailyScheduler, path: pathlib.Path) -> None:
     """Write the state as Luigi does when it stops, but whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_bytes(pickle.dumps(scheduler._state.get_state()))
+        temporary.write_bytes(pickle.dumps(scheduler.state_to_save()))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import re
 import socket
 from typing import Any
 
-from luigi.scheduler import PENDING, RUNNING, Scheduler, Task
+from luigi.scheduler import Task
 
 from pipeline import calendar
+from pipeline.luigi_private import OpenScheduler
 from pipeline.processes import is_alive
 
 logger = logging.getLogger("pipeline")
@@ -25,7 +26,7 @@ def is_gone(worker: str) -> bool:
     return named is not None and named["host"] == socket.gethostname() and not is_alive(int(named["pid"]))
 
 
-class DailyScheduler(Scheduler):
+class DailyScheduler(OpenScheduler):
     """Hands a task whose run was killed to the next run that wants it, and combines only tasks of one run.
 
     Luigi counts a kill as a failure of the task and, since one failure is enough to give a task up, refuses it for
@@ -45,20 +46,18 @@ class DailyScheduler(Scheduler):
         finally:
             self._asking = None
 
-    def _schedulable(self, task: Task) -> bool:
-        return super()._schedulable(task) and (self._asking is None or self._asking in task.workers)
+    def may_run(self, task: Task) -> bool:
+        return self._asking is None or self._asking in task.workers
 
-    def _prune_tasks(self) -> None:
-        living = {worker.id for worker in self._state.get_active_workers() if not is_gone(worker.id)}
-        for task in list(self._state.get_active_tasks_by_status(RUNNING)):
+    def before_pruning(self) -> None:
+        living = {worker for worker in self.worker_ids() if not is_gone(worker)}
+        for task in self.running_tasks():
             if task.worker_running not in living:
-                self._put_back(task)
-        super()._prune_tasks()
+                self._take_back(task)
 
-    def _put_back(self, task: Task) -> None:
+    def _take_back(self, task: Task) -> None:
         logger.warning("%s was being run by a process that is gone, and is to be done again", task.id)
         is_combined = task.batch_id is not None and not task.batchable
-        task.worker_running = None
-        self._state.set_status(task, PENDING, self._config)  # those that it combines, too
+        self.put_back(task)
         if is_combined:
             task.remove = calendar.now().timestamp()

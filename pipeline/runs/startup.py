@@ -11,21 +11,21 @@ import atexit
 import logging
 import multiprocessing
 import os
-import pathlib
 import re
 import signal
 import socket
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 from urllib.parse import urlsplit
 
 import luigi.configuration
-from luigi.worker import TaskProcess, _get_retry_policy_dict
+from luigi.worker import TaskProcess
 
 from pipeline.config import ROOT, all_settings, storage
 from pipeline.errors import PipelineError, RunInProgressError
+from pipeline.luigi_private import CHATTER, WORKER_PREFIX, keep_facts_beside_tracking_url
 from pipeline.processes import die_with_parent
 from pipeline.runs import journal
 from pipeline.runs import lock as runlock
@@ -35,12 +35,6 @@ logger = logging.getLogger("pipeline")
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
 
 _held: list[IO[str]] = []
-
-
-def is_luigi_command(program: str) -> bool:
-    """True for the program name of `luigi` or `python -m luigi`."""
-    path = pathlib.PurePath(program)
-    return path.stem == "luigi" or (path.name == "__main__.py" and path.parent.name == "luigi")
 
 
 def prepare(arguments: Sequence[str]) -> None:
@@ -153,17 +147,12 @@ _OUR_TRACEBACK = re.compile(
 )
 
 
-#: What Luigi says beside each word on a task, to people who have one worker and one scheduler.
-_CHATTER = ("Informed scheduler that task", "Done scheduling tasks", "Worker Worker(")
-_WORKER = "[pid %s] Worker %s "
-
-
 def plain_words(record: logging.LogRecord) -> bool:
     """A logging filter: lines on tasks lose the worker's name, and lines without news are left out."""
     text = str(record.msg)
-    if text.startswith(_WORKER) and isinstance(record.args, tuple):
-        record.msg, record.args = text.removeprefix(_WORKER), record.args[2:]
-    return not (record.levelno == logging.INFO and text.startswith(_CHATTER))
+    if text.startswith(WORKER_PREFIX) and isinstance(record.args, tuple):
+        record.msg, record.args = text.removeprefix(WORKER_PREFIX), record.args[2:]
+    return not (record.levelno == logging.INFO and text.startswith(CHATTER))
 
 
 def plain_errors(record: logging.LogRecord) -> bool:
@@ -186,22 +175,9 @@ class TaskContext:
         parent = multiprocessing.parent_process()
         if parent is not None and parent.pid is not None:
             die_with_parent(parent=parent.pid)
-        self._process.status_reporter.update_tracking_url = self._update_tracking_url
+        keep_facts_beside_tracking_url(self._process)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
-
-    def _update_tracking_url(self, url: str) -> Any:
-        """As Luigi's own, which leaves out, and by that resets, the task's resources, retry policy and messages."""
-        reporter, task = self._process.status_reporter, self._process.task
-        return reporter._scheduler.add_task(
-            task_id=reporter._task_id,
-            worker=reporter._worker_id,
-            status=luigi.task_status.RUNNING,
-            tracking_url=url,
-            resources=task.process_resources(),
-            accepts_messages=task.accepts_messages,
-            retry_policy_dict=_get_retry_policy_dict(task),
-        )

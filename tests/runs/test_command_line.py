@@ -175,6 +175,7 @@ def test_the_rerun_of_a_finished_date_imports_nothing_heavy(data_dir):
     """Its time is that of Luigi itself."""
     source = """
         import sys; sys.argv = ["luigi"]
+        import luigi.cmdline
         import pipeline
         from pipeline.tasks.daily import DailyPipeline
         heavy = {"pandas", "numpy", "pyspark", "yfinance", "pyarrow", "exchange_calendars", "jinja2"} & set(sys.modules)

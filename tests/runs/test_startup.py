@@ -25,17 +25,6 @@ def configuration(settings):
     return luigi.configuration.get_config()
 
 
-@pytest.mark.parametrize(
-    ("program", "expected"),
-    [
-        ("/venv/bin/luigi", True), ("luigi", True), ("/x/luigi/__main__.py", True),
-        ("luigid", False), ("/venv/bin/pytest", False), ("/x/other/__main__.py", False), ("pipeline", False), ("", False),
-    ],
-)  # fmt: skip
-def test_what_counts_as_luigis_command(program, expected):
-    assert runtime.is_luigi_command(program) is expected
-
-
 def test_settings_of_the_command_line_hold_until_the_process_ends(configuration):
     runtime._early_options(
         [
