@@ -12,6 +12,7 @@ import click
 
 from pipeline.cli import commands, settings
 from pipeline.errors import PipelineError
+from pipeline.text import shown
 
 #: Options that every command takes, before or after its name.
 SETTINGS = (
@@ -31,7 +32,7 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(shown(str(error))) from error
 
 
 class Commands(click.Group):

@@ -8,11 +8,11 @@ function that is not listed, for it might read a file, the clock or chance.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ExpressionError
+from pipeline.watchlist.syntax import Tree, depth, nodes, parsed
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -29,12 +29,12 @@ CLASSES = frozenset({
     "COLUMN_REF", "CONSTANT", "COMPARISON", "CONJUNCTION", "OPERATOR", "BETWEEN", "CASE", "CAST", "TYPE", "FUNCTION",
 })  # fmt: skip
 LONGEST = 2000
+#: Levels of the parser's tree: some eighty operations within each other.
+DEEPEST = 250
 
 #: A text that is a condition in both places, with a bracket around it and without, is one expression and no more.
 _CONDITIONS = ("SELECT 1 FROM day_view WHERE\n{}\n", "SELECT 1 FROM day_view WHERE (\n{}\n)")
 _ORDER = "SELECT 1 FROM day_view ORDER BY\n{}\n"
-
-Tree = dict[str, Any]
 
 
 def condition_columns(connection: DuckDBPyConnection, text: str, known: Collection[str]) -> tuple[str, ...]:
@@ -61,13 +61,14 @@ def _parse(connection: DuckDBPyConnection, template: str, text: str) -> Tree:
     """The one query that the text makes of the template."""
     if not isinstance(text, str) or not text.strip() or len(text) > LONGEST:
         raise ExpressionError(f"an expression is a text of 1 to {LONGEST} characters, not {str(text)[:40]!r}")
-    (answer,) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [template.format(text)]).fetchone() or ("",)
-    parsed: Tree = json.loads(answer)
-    if parsed["error"]:
-        raise ExpressionError(f"{text!r} is no SQL expression: {_explained(parsed['error_message'])}")
-    if len(parsed["statements"]) != 1:
+    answer = parsed(connection, template.format(text))
+    if answer["error"]:
+        raise ExpressionError(f"{text!r} is no SQL expression: {_explained(answer['error_message'])}")
+    if len(answer["statements"]) != 1:
         raise ExpressionError(f"{text!r} is several statements; one expression is allowed")
-    node: Tree = parsed["statements"][0]["node"]
+    if depth(answer) > DEEPEST:
+        raise ExpressionError(f"{text[:40]!r}... is nested too deeply; fewer operations within each other will do")
+    node: Tree = answer["statements"][0]["node"]
     return node
 
 
@@ -78,14 +79,8 @@ def _explained(message: str) -> str:
 def _check_shape(connection: DuckDBPyConnection, query: Tree, template: str, place: str) -> None:
     """Raises ExpressionError when the text changed anything of the query but the place that it was put in."""
     plain = _parse(connection, template, "true")
-    if _without_locations(query | {place: None}) != _without_locations(plain | {place: None}):
+    if query | {place: None} != plain | {place: None}:
         raise ExpressionError("the text goes on behind its expression; one expression is allowed, and nothing else")
-
-
-def _without_locations(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _without_locations(value) for key, value in tree.items() if not key.startswith("query_location")}
-    return [_without_locations(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def _columns(tree: Any, known: Collection[str]) -> tuple[str, ...]:
@@ -95,15 +90,10 @@ def _columns(tree: Any, known: Collection[str]) -> tuple[str, ...]:
 
 def _checked(tree: Any) -> Iterator[Tree]:
     """All expressions of the tree, each found to be allowed."""
-    if isinstance(tree, dict):
-        if "class" in tree:
-            _check(tree)
-            yield tree
-        for value in tree.values():
-            yield from _checked(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _checked(value)
+    for node in nodes(tree):
+        if "class" in node:
+            _check(node)
+            yield node
 
 
 def _check(node: Tree) -> None:

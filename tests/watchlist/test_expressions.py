@@ -139,3 +139,28 @@ def test_sandbox_has_no_way_out(tmp_path: pathlib.Path, statement: str) -> None:
     with sandbox() as opened, pytest.raises(duckdb.Error):
         opened.execute(statement.format(file=secret))
     assert secret.read_text() == "a\n1\n" and local_variable.num_rows == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["1" + "+1" * 900 + " > 0", "NOT " * 400 + "true", "abs(" * 150 + "close" + ")" * 150 + " > 1"]
+)
+def test_deep_expression_is_refused_in_words(connection: duckdb.DuckDBPyConnection, text: str) -> None:
+    with pytest.raises(ExpressionError, match="too deeply"):
+        condition_columns(connection, text, KNOWN)
+
+
+@pytest.mark.parametrize("text", ["1" + "+1" * 70 + " > 0", "true" + " OR close > 1" * 140])
+def test_long_expression_that_is_not_deep_is_allowed(connection: duckdb.DuckDBPyConnection, text: str) -> None:
+    condition_columns(connection, text, KNOWN)
+
+
+@pytest.mark.parametrize(
+    "power", ["power(-1, 0.5)", "pow(-1, 0.5)", "(-1) ^ 0.5", "(-1) ** 0.5", "exp(1000)", "pow(10, 400)"]
+)
+def test_what_is_no_number_is_greater_than_none(connection: duckdb.DuckDBPyConnection, power: str) -> None:
+    assert connection.execute(f"SELECT {power} > 0").fetchall() == [(None,)]
+
+
+def test_powers_are_those_of_python(connection: duckdb.DuckDBPyConnection) -> None:
+    row = connection.execute("SELECT power(2.5, 3), pow(-2, 3), 9 ^ 0.5, 2 ** -1, exp(1)").fetchone()
+    assert row == (2.5**3, -8.0, 3.0, 0.5, pytest.approx(2.718281828459045))

@@ -6,11 +6,10 @@ import dataclasses
 import json
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.settings import Setting, effective
-from pipeline.cli.terminal import console
+from pipeline.cli.terminal import console, escape
 
 
 @click.command()

@@ -6,11 +6,10 @@ import dataclasses
 import json
 
 import click
-from rich.markup import escape
 
 from pipeline import calendar
 from pipeline.cli.doctor import FAILURE, Finding, examine
-from pipeline.cli.terminal import console
+from pipeline.cli.terminal import console, escape
 from pipeline.runs import alerts
 
 COLOURS = {"ok": "green", "note": "dim", "warning": "yellow", "failure": "bold red"}

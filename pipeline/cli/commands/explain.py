@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.markup import escape
 
-from pipeline.cli.terminal import console
+from pipeline.cli.terminal import console, escape
 from pipeline.database.connection import database_path, reading
 from pipeline.watchlist.explain import Explanation, Verdict, explain, raw_file
 

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import pathlib
 import sys
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import IO, TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
-from pipeline.cli.terminal import console
-from pipeline.database.connection import reading
+from pipeline.cli.question import asked
+from pipeline.cli.terminal import console, plain
 from pipeline.database.replica import published
 from pipeline.errors import QueryError
 from pipeline.files import atomic_path
 
-FORMATS = ("table", "csv", "json", "parquet")
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+FILES = ("csv", "json", "parquet")
+NUMBERS = ("DOUBLE", "BIGINT", "INTEGER", "HUGEINT")
+#: Rows that are in memory at once on their way into a file.
+BATCH = 10_000
 
 
 @click.command()
 @click.argument("sql")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), help="Default: what the name of the output ends in, else a table."
+    "--format",
+    "form",
+    type=click.Choice(("table", *FILES)),
+    help="Default: what the name of the output ends in, else a table.",
 )
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="File to write instead of the screen."
@@ -33,76 +41,110 @@ FORMATS = ("table", "csv", "json", "parquet")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows of a table; files get all."
 )
-def command(sql: str, form: str | None, output: pathlib.Path | None, limit: int) -> None:
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=300, show_default=True, help="Seconds.")
+@click.option("--memory", type=click.IntRange(min=64), default=2048, show_default=True, help="MB that DuckDB may take.")
+@click.option("--excel-safe", is_flag=True, help="CSV: a quote before texts that a spreadsheet would run as a formula.")
+def command(
+    sql: str, form: str | None, output: pathlib.Path | None, limit: int, timeout: float, memory: int, excel_safe: bool
+) -> None:
     """Ask the replica a question in SQL; nothing can be changed by it. A minus sign as SQL reads the standard input.
 
     \b
     pipeline query "FROM daily_watchlist WHERE scan_date = '2024-02-20' ORDER BY priority"
     pipeline query "SELECT date, close FROM stock_data WHERE symbol = 'AAPL'" --output aapl.parquet
     pipeline query "SHOW TABLES" --format json
-    """
-    import duckdb
 
+    One SELECT of the replica's tables: no file, no network, no setting can be reached from it.
+    """
     chosen = form or _form_of(output)
+    if chosen == "parquet" and output is None:
+        raise QueryError("Parquet is no text for a screen; name a file: --output answer.parquet")
+    if chosen == "table" and output is not None:
+        raise QueryError("a table is for the screen; a file is csv, json or parquet")
     text = sys.stdin.read() if sql == "-" else sql
-    with reading(published()) as connection:
-        try:
-            _answer(connection.sql(text), chosen, output, limit)
-        except duckdb.Error as error:
-            raise QueryError(f"the replica cannot answer: {error}") from error
+    with asked(published(), text, memory, timeout) as (connection, statement):
+        if chosen == "table":
+            _print(connection, statement, limit)
+        elif output is None:
+            _write_rows(connection, statement, chosen, sys.stdout, excel_safe)
+        else:
+            count = _write_file(connection, statement, chosen, output.absolute(), excel_safe)
+            click.echo(f"{output}: {count:,} rows", err=True)
 
 
 def _form_of(output: pathlib.Path | None) -> str:
+    """Raises QueryError for an ending that names none of the formats."""
     if output is None:
         return "table"
-    ending = output.suffix.lstrip(".")
-    return ending if ending in ("csv", "json", "parquet") else "csv"
+    ending = output.suffix.lstrip(".").lower()
+    if ending not in FILES:
+        raise QueryError(f"{output.name} ends in none of .csv, .json, .parquet; name it so, or say --format")
+    return ending
 
 
-def _answer(relation: Any, form: str, output: pathlib.Path | None, limit: int) -> None:
-    if relation is None:
-        raise QueryError(
-            "this statement has no rows to show; the replica is read-only, and a query starts with SELECT or FROM"
-        )
-    if form == "table":
-        _print(relation, limit)
-    elif output:
-        with atomic_path(output.absolute()) as temporary:
-            _write(relation, form, temporary)
-        click.echo(f"{output}: {len(relation):,} rows", err=True)
-    elif form == "parquet":
-        raise QueryError("Parquet is no text for a screen; name a file: --output answer.parquet")
-    else:
-        click.echo(_csv(relation) if form == "csv" else _json(relation), nl=form == "json")
-
-
-def _write(relation: Any, form: str, path: pathlib.Path) -> None:
-    if form == "parquet":
-        relation.to_parquet(str(path), compression="zstd")
-    else:
-        path.write_text(_csv(relation) if form == "csv" else _json(relation), encoding="utf-8")
-
-
-def _print(relation: Any, limit: int) -> None:
-    rows = relation.limit(limit + 1).fetchall()
+def _print(connection: DuckDBPyConnection, statement: str, limit: int) -> None:
+    cursor = connection.execute(statement)
+    rows = cursor.fetchmany(limit + 1)
     table = Table(caption=f"the first {limit} rows; --limit or --output gives more" if len(rows) > limit else None)
-    for name, kind in zip(relation.columns, relation.types, strict=True):
-        table.add_column(
-            escape(name), justify="right" if str(kind) in ("DOUBLE", "BIGINT", "INTEGER", "HUGEINT") else "left"
-        )
+    for name, kind, *_ in cursor.description or ():
+        table.add_column(plain(name), justify="right" if str(kind) in NUMBERS else "left")
     for row in rows[:limit]:
-        table.add_row(*("" if value is None else escape(str(value)) for value in row))
+        table.add_row(*("" if value is None else plain(value) for value in row))
     console().print(table)
 
 
-def _csv(relation: Any) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(relation.columns)
-    writer.writerows(relation.fetchall())
-    return text.getvalue()
+def _write_file(connection: DuckDBPyConnection, statement: str, form: str, path: pathlib.Path, excel_safe: bool) -> int:
+    """The number of rows written; the file appears whole or not at all."""
+    with atomic_path(path) as temporary:
+        if form == "parquet":
+            return _write_parquet(connection, statement, temporary)
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            return _write_rows(connection, statement, form, file, excel_safe)
 
 
-def _json(relation: Any) -> str:
-    rows = [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
-    return json.dumps(rows, default=str, indent=1)
+def _write_parquet(connection: DuckDBPyConnection, statement: str, path: pathlib.Path) -> int:
+    import pyarrow.parquet as pq
+
+    count = 0
+    reader = connection.sql(statement).to_arrow_reader(BATCH)
+    with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            count += batch.num_rows
+    return count
+
+
+def _write_rows(connection: DuckDBPyConnection, statement: str, form: str, file: IO[str], excel_safe: bool) -> int:
+    cursor = connection.execute(statement)
+    names = [column[0] for column in cursor.description or ()]
+    rows = _rows(cursor)
+    return _write_json(names, rows, file) if form == "json" else _write_csv(names, rows, file, excel_safe)
+
+
+def _rows(cursor: Any) -> Iterator[tuple[Any, ...]]:
+    while batch := cursor.fetchmany(BATCH):
+        yield from batch
+
+
+def _write_csv(names: list[str], rows: Iterable[tuple[Any, ...]], file: IO[str], excel_safe: bool) -> int:
+    writer = csv.writer(file, lineterminator="\n")
+    count = 0
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_harmless(value) for value in row] if excel_safe else row)
+        count += 1
+    return count
+
+
+def _harmless(value: Any) -> Any:
+    """A text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
+
+
+def _write_json(names: list[str], rows: Iterable[tuple[Any, ...]], file: IO[str]) -> int:
+    count, separator = 0, "["
+    for row in rows:
+        file.write(f"{separator}\n{json.dumps(dict(zip(names, row, strict=True)), default=str)}")
+        count, separator = count + 1, ","
+    file.write("\n]\n" if count else "[]\n")
+    return count

@@ -8,12 +8,11 @@ import json
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline import calendar
 from pipeline.cli.status import Overview, SessionStatus, StageState
-from pipeline.cli.terminal import console
+from pipeline.cli.terminal import console, escape
 from pipeline.tasks.stages import STAGES
 
 COLOURS = {"done": "green", "running": "cyan", "pending": "dim"}

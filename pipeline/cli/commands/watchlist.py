@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from pipeline.cli.terminal import console
+from pipeline.cli.terminal import console, plain
 from pipeline.database.connection import database_path, reading, records
 from pipeline.database.replica import replica_path
 from pipeline.report.page import figure, report_path
@@ -70,7 +70,7 @@ def as_table(session: dt.date, rows: list[dict[str, Any]], simulated: bool) -> T
             overflow="ellipsis",
         )
     for row in rows:
-        table.add_row(*(_cell(key, row[key]) for key in COLUMNS))
+        table.add_row(*(plain(_cell(key, row[key])) for key in COLUMNS))
     return table
 
 
