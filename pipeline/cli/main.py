@@ -1,16 +1,16 @@
-"""The small command line beside Luigi's: one command a file in `pipeline/commands/`, found by its name."""
+"""The small command line beside Luigi's: one command a file in `pipeline/commands/`, listed in its `__init__`."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from pipeline.cli import commands, settings
+from pipeline.cli import settings
+from pipeline.cli.commands import COMMANDS
 from pipeline.errors import PipelineError
 from pipeline.text import shown
 
@@ -39,10 +39,10 @@ class Commands(click.Group):
     """Imports a command when it is called. Errors of ours are a message and exit code 1, not a traceback."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(commands.__path__))
+        return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in self.list_commands(context):
+        if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"pipeline.cli.commands.{name.replace('-', '_')}").command
         taken = {option for parameter in command.params for option in parameter.opts}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.cli import doctor
+from pipeline.cli import commands, doctor
 from pipeline.cli import settings as given
 from pipeline.cli.main import main
 from pipeline.config import all_settings
@@ -229,3 +233,25 @@ def test_a_backfill_of_the_future_is_refused(done: pathlib.Path) -> None:
     answer = call("backfill", str(LAST), "2024-03-01")
     assert answer.exit_code == 1
     assert f"pipeline backfill {LAST} {LAST}" in answer.output
+
+
+def test_every_command_that_is_listed_is_there_and_a_file_that_is_not_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pathlib.Path(commands.__path__[0])
+    assert [f"{name.replace('-', '_')}.py" for name in commands.COMMANDS] == sorted(
+        path.name for path in folder.glob("[a-z]*.py") if hasattr(imported(path.stem), "command")
+    )
+    helper = types.ModuleType("pipeline.cli.commands.helper")
+    monkeypatch.setitem(sys.modules, helper.__name__, helper)
+    assert CliRunner().invoke(main, ["--help"]).exit_code == 0
+    assert CliRunner().invoke(main, ["helper"]).exit_code == 2
+
+
+def imported(name: str) -> types.ModuleType:
+    return importlib.import_module(f"pipeline.cli.commands.{name}")
+
+
+@pytest.mark.parametrize("module", ["pipeline", "pipeline.cli"])
+def test_python_runs_the_command_line_by_the_name_of_the_package(module: str) -> None:
+    said = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("Usage: pipeline ")
+    assert all(f"  {name} " in said for name in commands.COMMANDS)

@@ -1,1 +1,15 @@
-"""One command a file, named as the command is; each has a `command`."""
+"""One command a file, named as the command is; each has a `command`. A file that is not listed here is no command."""
+
+COMMANDS = (
+    "alert-test",
+    "backfill",
+    "config",
+    "doctor",
+    "evaluate",
+    "explain",
+    "query",
+    "reset",
+    "retry",
+    "status",
+    "watchlist",
+)
