@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
 import os
 import pathlib
 import shutil
@@ -11,6 +12,10 @@ from collections.abc import Iterator
 
 #: Suffix of files in the making; those that a killed process left are swept by CleanUpFiles.
 PARTIAL = ".partial"
+#: Suffix of what was received, and cannot be read any more.
+DAMAGED = ".damaged"
+
+logger = logging.getLogger("pipeline")
 
 
 @contextlib.contextmanager
@@ -43,6 +48,12 @@ def atomic_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def set_aside(path: pathlib.Path) -> None:
+    """Give a damaged file of `raw/` a name that nobody reads, and say so in one line."""
+    os.replace(path, path.with_name(path.name + DAMAGED))
+    logger.warning("%s is damaged and set aside; what it answered is asked for again", path)
 
 
 def writer(temporary: pathlib.Path) -> int:

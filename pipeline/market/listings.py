@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline import calendar
 from pipeline.config import market, quality, storage
 from pipeline.errors import ListingShrunkError, NotReceivedError
-from pipeline.files import atomic_path
+from pipeline.files import atomic_path, set_aside
 from pipeline.market.securities import security_type
 from pipeline.sources.exchanges import NAMES, configured_exchanges
 from pipeline.sources.protocol import Company, Listing
@@ -43,28 +43,45 @@ def keep(listing: Listing) -> None:
     with atomic_path(folder_of(listing.session) / f"{stem}.json.gz") as temporary:
         temporary.write_bytes(gzip.compress(listing.raw, mtime=0))
     with atomic_path(folder_of(listing.session) / f"{stem}.parquet") as temporary:
-        pq.write_table(as_table(listing), temporary, compression="zstd")
+        pq.write_table(as_table(listing), temporary, compression="zstd", write_page_checksum=True)
 
 
 def received(session: dt.date) -> Listing:
     """The newest kept listing of `session`, else of the nearest later session, else of one just before it.
 
-    Raises NotReceivedError when none was ever received.
+    One that cannot be read is set aside. Raises NotReceivedError when none is left.
     """
+    for path in _kept_listings(session):
+        companies = _read(path)
+        if companies is not None:
+            return Listing(dt.date.fromisoformat(path.parent.name), companies, b"")
+        set_aside(path)
+    raise NotReceivedError(
+        f"session {session}: no listing that serves it lies in {folder_of(session).parent}, and [market] offline "
+        f"forbids to ask the source; run the session once without it"
+    )
+
+
+def _kept_listings(session: dt.date) -> list[pathlib.Path]:
+    """The files of listings that serve the session, the best one first."""
+    oldest = calendar.session_before(session, quality().max_listing_age)
+    kept = sorted(folder_of(session).parent.glob("*/*.parquet"), reverse=True)
+    days = {path: dt.date.fromisoformat(path.parent.name) for path in kept}
+    usable = [path for path in kept if days[path] >= oldest]
+    return sorted(usable, key=lambda path: (days[path] < session, abs(days[path] - session)))
+
+
+def _read(path: pathlib.Path) -> tuple[Company, ...] | None:
+    """The companies of a kept listing, None when the file is damaged."""
     import pyarrow.parquet as pq
 
-    oldest = calendar.session_before(session, quality().max_listing_age)
-    kept = {
-        dt.date.fromisoformat(path.parent.name): path for path in sorted(folder_of(session).parent.glob("*/*.parquet"))
-    }
-    usable = sorted((day for day in kept if day >= oldest), key=lambda day: (day < session, abs(day - session)))
-    if not usable:
-        raise NotReceivedError(
-            f"session {session}: no listing that serves it lies in {folder_of(session).parent}, and [market] offline "
-            f"forbids to ask the source; run the session once without it"
-        )
-    rows = pq.read_table(kept[usable[0]]).drop_columns("security_type").to_pylist()
-    return Listing(usable[0], tuple(Company(**row) for row in rows), b"")
+    from pipeline.sources.answers import DAMAGE
+
+    try:
+        rows = pq.read_table(path, page_checksum_verification=True).drop_columns("security_type").to_pylist()
+        return tuple(Company(**row) for row in rows)
+    except (*DAMAGE, TypeError):
+        return None
 
 
 def folder_of(session: dt.date) -> pathlib.Path:

@@ -10,6 +10,9 @@ columns `symbol` to `fetched_at` describe the answer and repeat on each row of t
 Prices are in dollars, adjusted for splits up to the moment of the answer and not for dividends; volume in shares on
 the same basis; `dividend` in dollars a share; `split_ratio` new shares for one old share (4.0 for 4:1). A session
 that the source lists without values has null prices.
+
+Pages carry checksums. A batch that cannot be read whole is set aside under another name, and its symbols are asked for
+again: running the command again is always right.
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.files import atomic_path
+from pipeline.files import atomic_path, set_aside
 
 if TYPE_CHECKING:
     from pipeline.sources.protocol import BarRequest
+
+#: What reading a file that is cut off, changed, or of another kind raises.
+DAMAGE = (pa.ArrowException, OSError, KeyError)
 
 ANSWER_SCHEMA = pa.schema(
     [
@@ -64,7 +70,27 @@ def batch_names(folder: pathlib.Path) -> Iterator[str]:
 def land_batch(path: pathlib.Path, answers: pa.Table) -> None:
     """Write a batch under its final name, whole or not at all."""
     with atomic_path(path) as temporary:
-        pq.write_table(answers.cast(ANSWER_SCHEMA), temporary, compression="zstd")
+        pq.write_table(answers.cast(ANSWER_SCHEMA), temporary, compression="zstd", write_page_checksum=True)
+
+
+def set_aside_damaged(folder: pathlib.Path) -> int:
+    """Put the batches of a folder that cannot be read whole out of the way, one line of the log each; their number."""
+    damaged = [path for path in batch_files(folder) if not is_whole(path)]
+    for path in damaged:
+        set_aside(path)
+    return len(damaged)
+
+
+def is_whole(path: pathlib.Path) -> bool:
+    """Whether a batch can be read to its end, and has the columns of one. Raises PermissionError."""
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        table.select(ANSWER_SCHEMA.names).cast(ANSWER_SCHEMA)
+    except PermissionError:
+        raise
+    except DAMAGE:
+        return False
+    return True
 
 
 def has_answers(folder: pathlib.Path) -> bool:

@@ -48,8 +48,11 @@ class CollectPrices(SessionTask):
     priority = 80
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        from pipeline.sources.answers import set_aside_damaged
+
         configured_scans()  # a mistake in them should not wait until everything is collected
         folder = storage().root / "raw" / "prices" / str(sessions[-1])
+        set_aside_damaged(folder)
         with writing() as connection:
             forget_closed(connection)
             reused = close_reused(connection, sessions[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import datetime as dt
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import storage
 from pipeline.database.connection import records
 from pipeline.errors import NothingKnownError
-from pipeline.sources.answers import batch_files
+from pipeline.sources.answers import DAMAGE, batch_files
 from pipeline.watchlist.expressions import condition_columns
 from pipeline.watchlist.hits import day_view
 from pipeline.watchlist.sandbox import sandbox
@@ -154,17 +155,19 @@ def _written(connection: DuckDBPyConnection, query: dict[str, Any], part: dict[s
 
 def raw_file(session: dt.date, symbol: str, fetched_at: dt.datetime) -> pathlib.Path | None:
     """The landed answer that a stored bar came with, as far as it is still kept."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     folders = sorted((storage().root / "raw" / "prices").glob("*"))
     for folder in (folder for folder in folders if folder.name >= str(session)):
         for path in batch_files(folder):
-            found = pq.read_table(
-                path,
-                columns=["symbol", "date", "fetched_at"],
-                filters=[("symbol", "=", symbol), ("date", "=", session)],
-            )
-            if found.num_rows and pc.any(pc.equal(found["fetched_at"], fetched_at)).as_py():
-                return path
+            with contextlib.suppress(*DAMAGE):  # a damaged batch is set aside by the next run
+                if _has_bar(path, session, symbol, fetched_at):
+                    return path
     return None
+
+
+def _has_bar(path: pathlib.Path, session: dt.date, symbol: str, fetched_at: dt.datetime) -> bool:
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    wanted = [("symbol", "=", symbol), ("date", "=", session)]
+    found = pq.read_table(path, columns=["symbol", "date", "fetched_at"], filters=wanted)
+    return bool(pc.any(pc.equal(found["fetched_at"], fetched_at)).as_py())

@@ -15,11 +15,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.files import PARTIAL
+from pipeline.files import PARTIAL, set_aside
 from pipeline.sources.answers import ANSWER_SCHEMA, land_batch
 
 SUFFIX = f".jsonl{PARTIAL}"
 FACTS = ("symbol", "asked_from", "asked_to", "status", "reason", "fetched_at")
+STATES = ("ok", "unknown", "failed")
 BAR_COLUMNS = tuple(name for name in ANSWER_SCHEMA.names if name not in FACTS)
 
 logger = logging.getLogger("pipeline")
@@ -56,32 +57,42 @@ class Journal:
 
 
 def salvage(folder: pathlib.Path) -> int:
-    """Land what the journals of a killed run hold; return the number of answers."""
+    """Land what the journals of a killed run hold; return the number of answers.
+
+    A journal with lines that are no answers is set aside; the answers beside them are used.
+    """
     salvaged = 0
     for path in sorted(folder.glob(f"batch-*{SUFFIX}")):
         target = path.with_name(path.name.removesuffix(SUFFIX) + ".parquet")
-        records = complete_lines(path)
+        records, is_damaged = read_journal(path)
         if records and not target.exists():  # with both, the run was killed between landing and removing
             land_batch(target, table_of(records))
             salvaged += len(records)
-        path.unlink()
+        if is_damaged:
+            set_aside(path)
+        else:
+            path.unlink()
     if salvaged:
         logger.info("%d answers of an interrupted run are used again", salvaged)
     return salvaged
 
 
-def complete_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The records of a journal up to the first line that is cut off or damaged."""
-    records = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            record = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            break
-        records.append(record)
-    return records
+def read_journal(path: pathlib.Path) -> tuple[list[dict[str, Any]], bool]:
+    """The records of a journal, and whether a line is damaged: not the last one, which a kill has cut off."""
+    *lines, _ = path.read_bytes().split(b"\n")
+    records = [record for line in lines if (record := _record(line)) is not None]
+    return records, len(records) < len(lines)
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a line, None when it is no answer that can land."""
+    try:
+        record = json.loads(line)
+        table = table_of([record])
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, pa.ArrowException):
+        return None
+    has_facts = None not in (record["symbol"], record["asked_from"], record["asked_to"], record["fetched_at"])
+    return record if table.num_rows and has_facts and record["status"] in STATES else None
 
 
 def table_of(records: Sequence[dict[str, Any]]) -> pa.Table:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import logging
 
 import pyarrow.parquet as pq
+import pytest
 
 from pipeline.sources.answers import ANSWER_SCHEMA, unanswered
 from pipeline.sources.protocol import BarRequest
@@ -95,3 +98,44 @@ def test_a_folder_that_does_not_exist_answers_nothing(tmp_path):
     request = BarRequest("AAA", FIRST, LAST)
     assert unanswered(tmp_path / "none", [request]) == [request]
     assert salvage(tmp_path / "none") == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\x00\xff garbage",
+        b"[]",
+        b"null",
+        b'{"symbol": "BBB"}',
+        json.dumps(record("BBB") | {"bars": "none"}).encode(),
+        json.dumps(record("BBB") | {"bars": {"date": ["2024-02-15"]}}).encode(),
+        json.dumps(record("BBB") | {"asked_from": "yesterday"}).encode(),
+        json.dumps(record("BBB") | {"symbol": None}).encode(),
+        json.dumps(record("BBB") | {"status": "fine"}).encode(),
+        json.dumps(record("BBB") | {"reason": "\ud83d"}).encode(),
+        json.dumps(record("BBB")).replace("8589934592", "9" * 400).encode(),
+        b"[" * 1_000_000,
+    ],
+)
+def test_a_line_that_is_no_answer_costs_only_itself(tmp_path, line, caplog):
+    journal = write(tmp_path, record("AAA"))
+    journal._file.write(line + b"\n")
+    journal.append(record("CCC"))
+    journal.close()
+    with caplog.at_level(logging.WARNING, "pipeline"):
+        assert salvage(tmp_path) == 2
+    assert set(pq.read_table(tmp_path / "batch-0001.parquet")["symbol"].to_pylist()) == {"AAA", "CCC"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "batch-0001.jsonl.partial.damaged",
+        "batch-0001.parquet",
+    ]
+    assert [entry.getMessage() for entry in caplog.records] == [
+        f"{journal.path} is damaged and set aside; what it answered is asked for again"
+    ]
+    assert salvage(tmp_path) == 0
+
+
+def test_a_journal_of_nothing_but_damage_does_not_stop_a_run(tmp_path):
+    (tmp_path / "batch-0001.jsonl.partial").write_bytes(b"\x00" * 5000 + b"\n")
+    assert salvage(tmp_path) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["batch-0001.jsonl.partial.damaged"]
