@@ -32,6 +32,8 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ("quality", "min_coverage"): Bound(0, 1, "it is a share"),
     ("quality", "min_traded"): Bound(0, 1, "it is a share"),
     ("quality", "max_universe_shrink"): Bound(0, 1, "it is a share"),
+    ("quality", "max_universe_jump"): Bound(0),
+    ("quality", "min_market_caps"): Bound(0, 1, "it is a share"),
     ("quality", "max_move"): Bound(1.01, why="every bar would be refused"),
     ("quality", "max_listing_age"): Bound(0),
     ("retention", "raw_days"): Bound(1, why="answers would be gone before their session is done"),

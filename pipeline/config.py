@@ -150,6 +150,13 @@ class quality(luigi.Config):
     max_universe_shrink = luigi.FloatParameter(
         default=0.2, description="a listing that lost more than this share of the previous one is refused"
     )
+    max_universe_jump = luigi.FloatParameter(
+        default=0.15,
+        description="a listing whose companies above the limit are this share more or fewer than before is refused",
+    )
+    min_market_caps = luigi.FloatParameter(
+        default=0.5, description="share of the listed symbols that must have a market capitalisation; fewer are refused"
+    )
     max_listing_age = luigi.IntParameter(
         default=1, description="sessions that a listing may be older than the session it is used for"
     )

@@ -92,6 +92,14 @@ class ListingDatesError(ListingError):
     """The listings of two exchanges are of different sessions."""
 
 
+class ListingCapsError(ListingError):
+    """Fewer symbols than `[quality] min_market_caps` have a market capitalisation."""
+
+
+class ListingJumpedError(ListingError):
+    """The number of companies above the limit changed by more than `[quality] max_universe_jump`."""
+
+
 class ListingOutdatedError(ListingError):
     """The listing is older than the session that it is needed for."""
 

@@ -5,7 +5,6 @@ source -> raw/symbols/SESSION/ (the answer, and what was understood of it) -> sy
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import datetime as dt
 import gzip
@@ -14,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from pipeline import calendar
 from pipeline.config import market, quality, storage
-from pipeline.errors import ListingShrunkError, NotReceivedError
+from pipeline.errors import NotReceivedError
 from pipeline.files import atomic_path, set_aside
 from pipeline.market.securities import security_type
-from pipeline.sources.exchanges import NAMES, configured_exchanges
 from pipeline.sources.protocol import Company, Listing
 from pipeline.sources.registry import configured_source
 
@@ -33,6 +31,13 @@ def obtain(session: dt.date) -> Listing:
     listing = configured_source().listing(session)
     keep(listing)
     return listing
+
+
+def keeps(session: dt.date) -> bool:
+    """Whether `obtain` may have the session's own listing although the session is past."""
+    if market().offline:
+        return any(folder_of(session).glob("*.parquet"))
+    return configured_source().keeps_listings
 
 
 def keep(listing: Listing) -> None:
@@ -104,30 +109,6 @@ def as_table(listing: Listing) -> pa.Table:
         {**dataclasses.asdict(company), "security_type": security_type(company.name)} for company in listing.companies
     ]
     return pa.Table.from_pylist(rows, schema=schema)
-
-
-def check_size(connection: DuckDBPyConnection, listing: Listing) -> None:
-    """Raises ListingShrunkError when an exchange's list lost too many symbols against its snapshot before.
-
-    Each exchange is judged on its own: the largest would hide what the smallest has lost.
-    """
-    present = collections.Counter(company.exchange for company in listing.companies)
-    rows = connection.execute(
-        """
-        SELECT exchange, date, count(*) FROM symbol_snapshots WHERE date < ? GROUP BY exchange, date
-        QUALIFY row_number() OVER (PARTITION BY exchange ORDER BY date DESC) = 1
-        """,
-        [listing.session],
-    ).fetchall()
-    wanted = {*present, *configured_exchanges()}
-    for exchange, date, before in rows:
-        lost = 1 - present[exchange] / before
-        if exchange in wanted and lost > quality().max_universe_shrink:
-            raise ListingShrunkError(
-                f"the listing of {NAMES.get(exchange, exchange)} of {listing.session} has {present[exchange]:,} symbols, {lost:.0%} fewer "
-                f"than the {before:,} of {date}; the stored universe stays as it was. When the fall is real, raise "
-                f"[quality] max_universe_shrink (now {quality().max_universe_shrink:g}) for one run"
-            )
 
 
 def store(connection: DuckDBPyConnection, listing: Listing) -> None:

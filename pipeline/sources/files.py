@@ -76,22 +76,29 @@ class FilesSource:
     """
 
     name = "files"
-    keeps_listings = True
 
     def __init__(self) -> None:
         self.folder = absolute(files().path)
 
+    @property
+    def keeps_listings(self) -> bool:
+        """Whether any row has a date. Rows without one are the present's: for a past session they are a later listing."""
+        with self._opened("listings") as connection:
+            return bool(connection.execute("SELECT count(date) > 0 FROM listings").fetchall()[0][0])
+
     def listing(self, session: dt.date) -> Listing:
         """The rows of the newest date up to `session`, and the rows without a date; of a symbol's rows the last counts.
 
-        `Listing.session` is that date, or `session` itself when no row has a date. Raises ListingUnavailableError
-        when all rows are of later dates.
+        `Listing.session` is that date. When no row of any file has a date, it is the latest session that has settled:
+        which companies were listed before, such files do not say. Raises ListingUnavailableError when all rows are of
+        later dates.
         """
         with self._opened("listings") as connection:
             rows: pa.Table = connection.sql(_LISTING_OF, params={"session": session}).to_arrow_table()
             if not len(rows):
                 raise ListingUnavailableError(self._none_yet(connection, session))
-        newest = max((date for date in rows["date"].to_pylist() if date), default=session)
+            present = session if self.keeps_listings else calendar.latest_session()
+        newest = max((date for date in rows["date"].to_pylist() if date), default=present)
         exchange = configured_exchanges()[0]  # of the rows that do not say theirs
         facts = rows.drop(["date", "file"]).to_pylist()
         companies = {row["symbol"]: Company(**row | {"exchange": row["exchange"] or exchange}) for row in facts}

@@ -52,8 +52,10 @@ class Source(Protocol):
     """Where listings and bars come from."""
 
     name: str
-    #: Whether `listing` knows past sessions, or only the present.
-    keeps_listings: bool
+
+    @property
+    def keeps_listings(self) -> bool:
+        """Whether `listing` knows past sessions, or only the present."""
 
     def listing(self, session: dt.date) -> Listing:
         """The newest listing that serves `session`; it names the session it is of.

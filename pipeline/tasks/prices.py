@@ -21,7 +21,7 @@ from pipeline.sources.protocol import BarRequest
 from pipeline.sources.registry import configured_source
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.progress import Bar
-from pipeline.tasks.symbols import CollectSymbols
+from pipeline.tasks.symbols import CollectSymbols, renew_older
 from pipeline.watchlist.scans import configured_scans
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class CollectPrices(SessionTask):
         configured_scans()  # a mistake in them should not wait until everything is collected
         folder = storage().root / "raw" / "prices" / str(sessions[-1])
         set_aside_damaged(folder)
+        renew_older(sessions)
         with writing() as connection:
             forget_closed(connection)
             reused = close_reused(connection, sessions[-1])

@@ -7,13 +7,14 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.calendar import latest_session
+from pipeline.calendar import latest_session, now
 from pipeline.config import quality
 from pipeline.database.connection import writing
 from pipeline.errors import ListingOutdatedError, PipelineError
-from pipeline.market.listings import check_size, obtain, store
+from pipeline.market.listing_checks import check_listing
+from pipeline.market.listings import keeps, obtain, store
 from pipeline.market.universe import snapshot_dates, snapshot_for
-from pipeline.sources.registry import configured_source
+from pipeline.parameters import merge
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.watchlist.scans import configured_scans
 
@@ -56,7 +57,7 @@ class CollectSymbols(SessionTask):
     def _collect(self, session: dt.date) -> dt.date:
         listing = obtain(session)
         with writing() as connection:
-            check_size(connection, listing)
+            check_listing(connection, listing)
             store(connection, listing)
         self.say(f"{len(listing.companies):,} companies listed on {listing.session}")
         return listing.session
@@ -77,12 +78,33 @@ class CollectSymbols(SessionTask):
 def _asked_again(connection: DuckDBPyConnection) -> set[dt.date]:
     """The sessions whose listing an operator wants anew, as far as the source still gives it."""
     rows = connection.execute("SELECT DISTINCT date FROM recollections WHERE with_listing").fetchall()
-    return {date for (date,) in rows if configured_source().keeps_listings or date == latest_session()}
+    return {date for (date,) in rows if keeps(date) or date == latest_session()}
 
 
 def _serves(stored: set[dt.date], session: dt.date) -> bool:
     """Whether a stored snapshot makes it needless to ask the source for the session's listing."""
-    return session in stored or (not configured_source().keeps_listings and any(date > session for date in stored))
+    return session in stored or (any(date > session for date in stored) and not keeps(session))
+
+
+def renew_older(sessions: Sequence[dt.date]) -> None:
+    """Look again for listings of the sessions that an older one serves: the source may have moved on since.
+
+    What goes wrong leaves the older one in its place.
+    """
+    with writing() as connection:
+        rows = connection.execute(
+            "SELECT date FROM session_universe WHERE snapshot_date < date AND date IN (SELECT unnest(?::DATE[])) ORDER BY date",
+            [list(sessions)],
+        ).fetchall()
+    older = [session for (session,) in rows]
+    if not older:
+        return
+    task = CollectSymbols(date=merge(older))
+    for session, outcome in task.process(older).items():
+        if isinstance(outcome, PipelineError):
+            logger.warning("%s keeps the listing before it: %s", session, outcome)
+        else:
+            task.marker(session).write({"session": session, "finished_at": now(), **outcome})
 
 
 def _outdated(connection: DuckDBPyConnection, session: dt.date) -> str:

@@ -75,10 +75,15 @@ def test_reads_a_listing_with_tickers_that_look_like_values(vendor):
     }
 
 
-def test_a_listing_without_dates_is_of_any_session(vendor):
+def test_a_listing_without_dates_is_the_present_one(vendor, clock):
+    """What was listed on a past session it does not say: there it is a later listing, and is called one."""
     put(vendor, "listings/all.csv", LISTING)
-    assert FilesSource().listing(FIRST).session == FIRST
-    assert FilesSource().listing(LAST).session == LAST
+    clock(2024, 2, 20, 18, 0)
+    for session in (FIRST, LAST, dt.date(2024, 2, 20)):
+        assert FilesSource().listing(session).session == dt.date(2024, 2, 20)
+    assert not FilesSource().keeps_listings
+    put(vendor, "listings/dated.csv", LISTING.replace("cap", "cap,date").replace("110", "110,2024-02-15"))
+    assert FilesSource().keeps_listings
 
 
 @pytest.mark.parametrize(
