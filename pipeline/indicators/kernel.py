@@ -1,6 +1,6 @@
 """The one definition of every indicator: TA-Lib's, over one symbol's bars at a time.
 
-Spark's workers import this file by itself, as the module `indicators`; it must not import anything of the package.
+Spark's workers import this file by itself, as the module `kernel`; it must not import anything of the package.
 
 The bars of a symbol are its sessions in order, with no NaN among them (TA-Lib answers wrongly behind one). A value is
 null until its window is full. Formulas and seeds are those of TA-Lib (https://ta-lib.org/functions/): Wilder's

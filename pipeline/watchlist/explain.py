@@ -19,7 +19,7 @@ from pipeline.sources.answers import DAMAGE, batch_files
 from pipeline.watchlist.expressions import condition_columns
 from pipeline.watchlist.hits import day_view
 from pipeline.watchlist.sandbox import sandbox
-from pipeline.watchlist.scans import CheckedScan, configured_scans
+from pipeline.watchlist.scans import CheckedScan, configured_scans, holds, ranked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,7 +113,7 @@ def verdicts(view: pa.Table, symbol: str) -> Iterator[Verdict]:
     with sandbox(view) as connection:
         for scan in declared:
             ranks = [name for (name,) in connection.execute(
-                f"SELECT symbol FROM day_view WHERE TRY(\n{scan.condition}\n) ORDER BY\n{scan.order}\n, symbol"
+                f"SELECT symbol FROM day_view WHERE {holds(scan.condition)} {ranked(scan.order)}"
             ).fetchall()]  # fmt: skip
             rank = ranks.index(symbol) + 1 if symbol in ranks else None
             parts = tuple(_part(connection, text, symbol) for text in conjuncts(connection, scan.condition))
@@ -124,7 +124,7 @@ def _part(connection: DuckDBPyConnection, text: str, symbol: str) -> Part:
     known = [name for name, *_ in connection.execute("DESCRIBE day_view").fetchall()]
     used = condition_columns(connection, text, known)
     columns = "".join(f', "{name}"' for name in used)
-    row = connection.execute(f"SELECT TRY(\n{text}\n){columns} FROM day_view WHERE symbol = ?", [symbol]).fetchone()
+    row = connection.execute(f"SELECT {holds(text)}{columns} FROM day_view WHERE symbol = ?", [symbol]).fetchone()
     return Part(text, row[0] if row else None, dict(zip(used, row[1:], strict=True)) if row else {})
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import ScanError
 from pipeline.watchlist.day_view import create_day_view
 from pipeline.watchlist.sandbox import sandbox
-from pipeline.watchlist.scans import CheckedScan
+from pipeline.watchlist.scans import CheckedScan, holds, ranked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,12 +62,12 @@ def find_hits(connection: DuckDBPyConnection, declared: Iterable[CheckedScan]) -
 
 
 def _query(scan: CheckedScan) -> str:
-    """The best `limit` rows of each day. A condition that cannot be computed on a row does not hold there."""
+    """The best `limit` rows of each day."""
     fired = ", ".join(f"""'{column}', "{column}\"""" for column in scan.columns)
     return f"""
         SELECT date, symbol, $scan, $priority, $version, json_object({fired})::VARCHAR FROM day_view
-        WHERE TRY(\n{scan.condition}\n)
-        QUALIFY row_number() OVER (PARTITION BY date ORDER BY\n{scan.order}\n, symbol) <= $limit
+        WHERE {holds(scan.condition)}
+        QUALIFY row_number() OVER (PARTITION BY date {ranked(scan.order)}) <= $limit
     """
 
 

@@ -49,6 +49,16 @@ class CheckedScan(Scan):
     columns: tuple[str, ...]
 
 
+def holds(condition: str) -> str:
+    """The condition as SQL that is true, false or null; where it cannot be computed, it does not hold."""
+    return f"TRY(\n{condition}\n)"
+
+
+def ranked(order: str) -> str:
+    """The order as a clause of SQL, ties by symbol."""
+    return f"ORDER BY\n{order}\n, symbol"
+
+
 def configured_scans() -> list[CheckedScan]:
     """The scans of `[scans] file` and `[scans] extra`, smallest priority first, checked.
 
