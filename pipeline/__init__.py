@@ -1,20 +1,15 @@
 """NASDAQ end-of-day data as a Luigi pipeline: `luigi --module pipeline DailyPipeline --date 2024-02-20`.
 
-Importing the package registers the tasks, and makes config/luigi.cfg the configuration unless LUIGI_CONFIG_PATH names
-another file. It costs little more than Luigi itself: pandas, Spark, DuckDB and yfinance are imported where they work.
+Importing the package registers the tasks, and reads config/luigi.cfg and then the file that LUIGI_CONFIG_PATH names. It
+costs little more than Luigi itself: pandas, Spark, DuckDB and yfinance are imported where they work.
 """
 
-import os
 import sys
 
-import luigi.configuration
+from pipeline.luigi_private import is_command_line
+from pipeline.runs import configuration
 
-from pipeline.config import ROOT
-from pipeline.luigi_private import expect_rpc_settings, is_command_line
-
-if "LUIGI_CONFIG_PATH" not in os.environ:  # Luigi reads the last file added; an operator's own one must win
-    luigi.configuration.add_config_path(str(ROOT / "config" / "luigi.cfg"))
-expect_rpc_settings()
+configuration.read_files()  # before anything reads a setting
 
 from pipeline.runs.startup import prepare  # noqa: E402  # after the configuration is known
 from pipeline.tasks.daily import DailyPipeline  # noqa: E402

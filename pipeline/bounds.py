@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
+
+import luigi
 
 from pipeline.config import SECTIONS
 from pipeline.errors import ConfigurationError
@@ -18,7 +21,8 @@ class Bound:
     why: str = ""
 
 
-#: Only what fails, or gives wrong results without saying so, stands here: everything else is for the operator to choose.
+#: Every other number is at least 0. Only what fails, deletes what is needed, or gives wrong results without saying so,
+#: stands here: everything else is for the operator to choose.
 BOUNDS: dict[tuple[str, str], Bound] = {
     ("market", "overlap_sessions"): Bound(
         2, why="the session itself and one before it, without which no split and no correction is noticed"
@@ -37,22 +41,44 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ("quality", "max_move"): Bound(1.01, why="every bar would be refused"),
     ("quality", "max_listing_age"): Bound(0),
     ("retention", "raw_days"): Bound(1, why="answers would be gone before their session is done"),
-    ("retention", "backups"): Bound(1),
+    ("retention", "report_days"): Bound(1, why="the page of the day would be gone with it"),
+    ("retention", "log_days"): Bound(1, why="the logs of the run itself would be gone"),
+    ("retention", "work_days"): Bound(1, why="what the run is at work on would be gone"),
+    ("retention", "backups"): Bound(1, why="a damaged database could not be restored"),
+    ("nasdaq", "min_symbols"): Bound(1),
+    ("nasdaq", "timeout"): Bound(0.1),
+    ("yahoo", "batch_size"): Bound(1),
+    ("yahoo", "threads"): Bound(1),
+    ("yahoo", "requests_per_second"): Bound(0.01),
+    ("yahoo", "timeout"): Bound(0.1),
+    ("quality", "gap_attempts"): Bound(1),
+    ("quality", "outage_probe"): Bound(1),
+    ("simulated", "companies"): Bound(1),
+    ("redis", "timeout"): Bound(0.01),
+    ("redis", "ttl_days"): Bound(1),
+    ("redis", "bars"): Bound(1),
+    ("redis", "watch_days"): Bound(1),
+    ("redis", "list_length"): Bound(1),
+    ("redis", "stream_length"): Bound(1),
+    ("alerts", "timeout"): Bound(0.1),
     ("spark_runtime", "timeout_minutes"): Bound(1),
 }
 
 
 def check_settings() -> None:
     """Raises ConfigurationError, which names every setting that cannot work, and the nearest value that can."""
-    sections = {section.__name__: section for section in SECTIONS}
-    values = {name: sections[name]() for name, _ in BOUNDS}
-    wrong = [
-        _refused(section, name, value, bound)
-        for (section, name), bound in BOUNDS.items()
-        if not bound.least <= (value := getattr(values[section], name)) <= bound.most
-    ]
+    wrong = [sentence for section in SECTIONS for sentence in _wrong_in(section)]
     if wrong:
         raise ConfigurationError("; ".join(wrong))
+
+
+def _wrong_in(section: type[luigi.Config]) -> Iterator[str]:
+    values = section()
+    for name, parameter in section.get_params():
+        if isinstance(parameter, luigi.IntParameter | luigi.FloatParameter):
+            bound, value = BOUNDS.get((section.__name__, name), Bound(0)), getattr(values, name)
+            if not bound.least <= value <= bound.most:
+                yield _refused(section.__name__, name, value, bound)
 
 
 def _refused(section: str, name: str, value: float, bound: Bound) -> str:

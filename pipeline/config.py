@@ -16,11 +16,9 @@ from luigi.parameter import ParameterVisibility
 #: The checkout: relative paths of the configuration start here, whatever folder a command is run from.
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-REDIS = "redis://127.0.0.1:6379/0"
-
-# config/luigi.cfg takes the secrets from these variables as ${NAME}, which Luigi refuses when there is no such variable
-for _name, _default in {"REDIS_URL": REDIS, "SLACK_WEBHOOK_URL": "", "DISCORD_WEBHOOK_URL": ""}.items():
-    os.environ.setdefault(_name, _default)
+#: Variables that config/luigi.cfg takes secrets from, as ${NAME}, and that this environment does not have.
+UNSET = {name for name in ("REDIS_URL", "SLACK_WEBHOOK_URL", "DISCORD_WEBHOOK_URL") if name not in os.environ}
+os.environ.update(dict.fromkeys(UNSET, ""))  # Luigi refuses a variable that is not there
 
 
 def absolute(path: str) -> pathlib.Path:
@@ -213,8 +211,7 @@ class spark_runtime(luigi.Config):
 
 class redis(luigi.Config):
     url = secret(
-        "redis://, rediss:// or unix:// address of the server; may carry a password, so take it from the environment; empty: no Redis",
-        default=REDIS,
+        "redis://, rediss:// or unix:// address of the server; may carry a password, so take it from the environment; empty: no Redis"
     )
     prefix = luigi.Parameter(
         default="nasdaq:",
@@ -269,7 +266,10 @@ class alerts(luigi.Config):
 
 
 class retention(luigi.Config):
-    raw_days = luigi.IntParameter(default=400, description="days that raw answers are kept")
+    raw_days = luigi.IntParameter(
+        default=650,
+        description="days that raw answers are kept, counted from their session; 420 sessions, which a rebuild without a source takes, are some 610 days",
+    )
     report_days = luigi.IntParameter(default=400, description="days that report pages are kept")
     log_days = luigi.IntParameter(default=30, description="days that log files are kept")
     work_days = luigi.IntParameter(default=2, description="days that intermediate files of unfinished runs are kept")
@@ -277,20 +277,8 @@ class retention(luigi.Config):
 
 
 #: Every section, in the order of config/luigi.cfg.
-SECTIONS: tuple[type[luigi.Config], ...] = (
-    market,
-    nasdaq,
-    yahoo,
-    files,
-    simulated,
-    storage,
-    quality,
-    indicators,
-    scans,
-    spark_runtime,
-    redis,
-    alerts,
-    retention,
+SECTIONS: tuple[type[luigi.Config], ...] = tuple(
+    each for each in list(vars().values()) if isinstance(each, type) and issubclass(each, luigi.Config)
 )
 
 

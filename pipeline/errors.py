@@ -15,6 +15,10 @@ class ConfigurationError(PipelineError):
     """A setting has a value that cannot work."""
 
 
+class CommandLineError(PipelineError):
+    """The command line says something that cannot be meant."""
+
+
 class UnknownSettingError(PipelineError):
     """A command was given a setting that does not exist."""
 
@@ -47,6 +51,22 @@ class NothingKnownError(PipelineError):
 
 class DatabaseLockedError(PipelineError):
     """Another process holds the database file for longer than we are willing to wait."""
+
+
+class DatabaseDamagedError(PipelineError):
+    """The database file is there and cannot be opened: truncated, overwritten, or of something else."""
+
+
+class DatabaseNewerError(PipelineError):
+    """The database was migrated by a newer version of the code."""
+
+
+class DataFolderError(PipelineError):
+    """`[storage] data_dir` cannot be written by this user, or has no room left."""
+
+
+class RestoreError(PipelineError):
+    """There is no backup that the database could be restored from."""
 
 
 class MixedSourcesError(PipelineError):

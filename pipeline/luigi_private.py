@@ -14,6 +14,7 @@ import luigi
 import luigi.configuration
 import luigi.interface
 from luigi.scheduler import PENDING, RUNNING, Scheduler, Task
+from luigi.task_register import Register
 from luigi.worker import TaskProcess, _get_retry_policy_dict
 
 #: Settings of [core] that Luigi reads past its own parameters, and would warn of, as unknown, on each run.
@@ -32,6 +33,16 @@ PUT_BACK = "Unfulfilled dependenc"
 def expect_rpc_settings() -> None:
     """Have Luigi not warn of the settings of its own that it forgets it has."""
     luigi.interface.core.ignore_unconsumed |= RPC_SETTINGS
+
+
+def known_settings() -> Iterator[tuple[str, str]]:
+    """Section and name of every parameter of every task and `luigi.Config`, and the names that they had before."""
+    for section, _, name, parameter in Register.get_all_params():
+        yield section, name
+        if parameter._config_path:
+            yield parameter._config_path["section"], parameter._config_path["name"]
+    for name in (*RPC_SETTINGS, "rpc_log_retries", *luigi.interface.core.ignore_unconsumed):
+        yield "core", name
 
 
 def configuration_files() -> list[pathlib.Path]:

@@ -71,7 +71,7 @@ def test_every_folder_is_a_room() -> None:
 
 
 def test_few_modules_stay_on_the_ground() -> None:
-    assert len([path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")]) <= 14
+    assert len([path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")]) <= 16
 
 
 @pytest.mark.parametrize("room", ROOMS)

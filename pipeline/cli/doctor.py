@@ -10,15 +10,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from pipeline import calendar
+from pipeline import calendar, given
 from pipeline.cli.status import Overview, SessionStatus
 from pipeline.config import storage
 from pipeline.database.connection import database_path, duplicated_rows, reading, records
 from pipeline.database.replica import manifest_path, replica_path
 from pipeline.database.schema import MIGRATIONS
-from pipeline.errors import PipelineError
+from pipeline.masking import masked
 from pipeline.processes import is_alive
-from pipeline.runs import central
+from pipeline.runs import central, configuration, guard
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -45,11 +45,19 @@ def examine() -> list[Finding]:
     return [finding for check in CHECKS for finding in _guarded(check)]
 
 
-def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    try:
-        yield from check()
-    except PipelineError as error:
-        yield Finding(FAILURE, check.__name__.removeprefix("_"), str(error))
+def _guarded(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    found: list[Finding] = []
+    error = guard.error_of(lambda: found.extend(check()))
+    if error is not None:
+        found.append(Finding(FAILURE, check.__name__.removeprefix("_"), masked(guard.described(error))))
+    return found
+
+
+def _files() -> Iterator[Finding]:
+    configuration.check()
+    for sentence in configuration.unknown_settings():
+        yield Finding(WARNING, "files", sentence, given.pipeline_command("config"))
+    yield Finding(OK, "files", f"settings are read from {', '.join(map(str, configuration.files()))}")
 
 
 def _configuration() -> Iterator[Finding]:
@@ -236,4 +244,4 @@ def _leftovers() -> Iterator[Finding]:
         yield Finding(NOTE, "leftovers", f"{len(killed)} runs were killed; the next run takes over what they left")
 
 
-CHECKS = (_configuration, _java, _disk, _database, _sessions, _replica, _scheduler, _leftovers)
+CHECKS = (_files, _configuration, _java, _disk, _database, _sessions, _replica, _scheduler, _leftovers)

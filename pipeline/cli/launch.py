@@ -8,8 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from pipeline import processes
-from pipeline.cli import settings
+from pipeline import given, processes
 
 #: Seconds that an interrupted run has to end its task processes.
 GRACE = 30.0
@@ -18,7 +17,7 @@ GRACE = 30.0
 def luigi_command(task: str, *options: str) -> list[str]:
     """The command line of a run, with the settings that this command was given."""
     luigi = pathlib.Path(sys.executable).with_name("luigi")
-    return [str(luigi), "--module", "pipeline", task, *settings.luigi_options(), *options]
+    return [str(luigi), "--module", "pipeline", task, *given.luigi_options(), *options]
 
 
 def become(command: list[str]) -> None:

@@ -12,6 +12,7 @@ import click
 from pipeline.cli import settings
 from pipeline.cli.commands import COMMANDS
 from pipeline.errors import PipelineError
+from pipeline.runs import configuration
 from pipeline.text import shown
 
 #: Options that every command takes, before or after its name.
@@ -25,6 +26,10 @@ SETTINGS = (
         help="A setting for this command, such as market.source=simulated; may be repeated.",
     ),
 )  # fmt: skip
+
+
+#: Commands that say what is wrong with the settings, and so work with wrong ones.
+LOOKING = ("doctor", "config")
 
 
 @contextlib.contextmanager
@@ -64,7 +69,8 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="nasdaq-daily-pipeline")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Look at, and after, the daily pipeline.
 
     The work itself is done by Luigi: luigi --module pipeline DailyPipeline --date 2024-02-20
@@ -74,3 +80,5 @@ def main() -> None:
         eval "$(_PIPELINE_COMPLETE=bash_source pipeline)"
         eval "$(_PIPELINE_COMPLETE=zsh_source pipeline)"
     """
+    if context.invoked_subcommand not in LOOKING:
+        configuration.check_files()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import configparser
 import dataclasses
-import pathlib
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import luigi.configuration
 
-from pipeline.config import SECTIONS, all_settings
+from pipeline import given
+from pipeline.config import SECTIONS, UNSET, all_settings
 from pipeline.errors import UnknownSettingError
-from pipeline.luigi_private import configuration_files
 from pipeline.masking import CREDENTIALS, MASK, SECRET_NAME, secrets
-
-_given: dict[tuple[str, str], str] = {}
+from pipeline.runs.configuration import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +55,7 @@ def apply(section: str, name: str, value: str) -> None:
             f"[{section}] {name} is a secret, which a command line would show to everybody on this machine; take it from the "
             f"environment: {name} = ${{NAME}} in the configuration file"
         )
-    luigi.configuration.get_config().set(section, name, value.replace("%", "%%"))
-    _given[section, name] = value
+    given.give(section, name, value)
 
 
 def _unknown(section: str, name: str) -> str:
@@ -68,13 +65,6 @@ def _unknown(section: str, name: str) -> str:
     near = difflib.get_close_matches(f"{section}.{name}", known, n=1)
     hint = f"; the nearest one is {near[0]}" if near else ""
     return f"there is no setting {section}.{name}{hint}. pipeline config lists them all"
-
-
-def luigi_options() -> list[str]:
-    """The settings given to this command, as options of Luigi's command line."""
-    return [
-        part for (section, name), value in _given.items() for part in (f"--{section}-{name}".replace("_", "-"), value)
-    ]
 
 
 def effective() -> list[Setting]:
@@ -118,17 +108,15 @@ def _shown(value: str, is_secret: bool) -> str:
 
 def origin(section: str, name: str) -> str:
     """Where the value of a setting comes from: the command line, a file (through the environment), or the default."""
-    if (section, name) in _given:
+    if given.is_given(section, name):
         return "command line"
     for path in reversed(files()):
         raw = configparser.RawConfigParser()
         raw.read(path)
         if raw.has_option(section, name):
             variable = re.search(r"\$\{(\w+)\}", raw.get(section, name))
-            return f"{path}, environment {variable.group(1)}" if variable else str(path)
+            if variable is None:
+                return str(path)
+            unset = " (not set)" if variable.group(1) in UNSET else ""
+            return f"{path}, environment {variable.group(1)}{unset}"
     return "default"
-
-
-def files() -> list[pathlib.Path]:
-    """The configuration files that are read; a later one wins."""
-    return [path for path in configuration_files() if path.exists()]

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeline import given
 from pipeline.cli import commands, doctor
-from pipeline.cli import settings as given
 from pipeline.cli.main import main
 from pipeline.config import all_settings
 from pipeline.database.connection import reading, writing
+from pipeline.masking import MASK
 from pipeline.tasks.daily import DailyPipeline
 from tests.support.runs import run_here
 from tests.support.small_market import LAST, MARKUP, SMALL, UNKNOWN, SmallMarket
@@ -200,12 +201,12 @@ def test_config_shows_values_with_their_origin_and_no_secret(
     settings("alerts", slack_webhook_url="https://hooks.slack.invalid/T0/B0/verysecret")
     settings("redis", url="redis://:verysecret@localhost:6379/0")
     settings("core", scheduler_url="http://operator:verysecret@localhost:8082/")
-    monkeypatch.setattr(given, "_given", {("market", "calendar"): "XNAS"})
+    monkeypatch.setattr(given, "_values", {("market", "calendar"): "XNAS"})
     answer = call("config", "--json")
     assert "verysecret" not in answer.output
     found = {(setting["section"], setting["name"]): setting for setting in json.loads(answer.output)}
     assert found.keys() >= set(all_settings())
-    assert found["alerts", "slack_webhook_url"]["value"] == given.MASK
+    assert found["alerts", "slack_webhook_url"]["value"] == MASK
     assert found["market", "calendar"]["origin"] == "command line"
     assert found["core", "workers"]["origin"].endswith("luigi.cfg")
 

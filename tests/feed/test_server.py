@@ -54,11 +54,11 @@ def test_a_password_from_the_environment(tmp_path, password):
     assert "arning" not in done.stderr
 
 
-def test_without_a_setting_it_is_the_usual_port_of_this_host():
+def test_without_a_setting_there_is_none():
     code = "import pipeline; from pipeline.config import redis; print(redis().url)"
     kept = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=kept, check=True)
-    assert done.stdout.strip() == "redis://127.0.0.1:6379/0"
+    assert done.stdout.strip() == ""
 
 
 def test_scan_finds_each_of_our_keys_once_among_many(redis, settings):

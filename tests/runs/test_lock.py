@@ -1,11 +1,13 @@
 """One run at a time, between real processes."""
 
+import errno
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from pipeline.errors import RunInProgressError
+from pipeline.errors import DataFolderError, RunInProgressError
 from pipeline.runs import lock as runlock
 
 HOLDER = """
@@ -74,3 +76,21 @@ def test_a_refused_run_leaves_the_name_of_the_holder(start_holder, data_dir):
     for _ in range(2):
         with pytest.raises(RunInProgressError, match=f"process {holder.pid},"):
             runlock.acquire(shared=False)
+
+
+def test_a_folder_that_cannot_be_written_is_said_plainly(data_dir, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(data_dir / "run.lock"))
+
+    monkeypatch.setattr(pathlib.Path, "open", refuse)
+    with pytest.raises(
+        DataFolderError, match=rf"{data_dir}/run.lock cannot be written by the user .*Permission denied"
+    ):
+        runlock.acquire(shared=False)
+
+
+def test_a_folder_that_is_a_file(data_dir, settings):
+    data_dir.parent.mkdir(exist_ok=True)
+    data_dir.write_text("no folder")
+    with pytest.raises(DataFolderError, match="File exists|Not a directory"):
+        runlock.acquire(shared=False)

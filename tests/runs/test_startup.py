@@ -9,24 +9,27 @@ import luigi
 import luigi.configuration
 import pytest
 
+from pipeline import given
 from pipeline.config import market, redis, storage, yahoo
 from pipeline.errors import CoverageError
+from pipeline.runs import command_line, log
 from pipeline.runs import startup as runtime
 
 
 @pytest.fixture
-def configuration(settings):
+def configuration(settings, monkeypatch):
     """Luigi's configuration, which forgets at the end what the code under test has set."""
     settings("core", scheduler_url="http://127.0.0.1:8082/", local_scheduler="false")
     for section, names in {"yahoo": ("base_url",), "market": ("source", "offline"), "storage": ("data_dir",)}.items():
         for name in names:
             config = luigi.configuration.get_config()
             settings(section, **{name: config.get(section, name, "")})
+    monkeypatch.setattr(given, "_values", {})
     return luigi.configuration.get_config()
 
 
 def test_settings_of_the_command_line_hold_until_the_process_ends(configuration):
-    runtime._early_options(
+    command_line.read(
         [
             "DailyPipeline",
             "--yahoo-base-url",
@@ -43,7 +46,7 @@ def test_settings_of_the_command_line_hold_until_the_process_ends(configuration)
 
 def test_a_setting_that_is_not_given_stays(configuration, settings):
     settings("storage", data_dir="/somewhere")
-    runtime._early_options(["DailyPipeline", "--date", "2024-02-16"])
+    command_line.read(["DailyPipeline", "--date", "2024-02-16"])
     assert storage().data_dir == "/somewhere"
 
 
@@ -107,13 +110,13 @@ def record(error: BaseException) -> logging.LogRecord:
 
 def test_an_error_that_explains_itself_loses_its_traceback():
     logged = record(CoverageError("session 2024-02-16: 40% of 100%"))
-    assert runtime.plain_errors(logged)
+    assert log.plain_errors(logged)
     assert logging.Formatter("%(message)s").format(logged) == "CollectPrices failed: session 2024-02-16: 40% of 100%"
 
 
 def test_any_other_error_keeps_it():
     logged = record(ZeroDivisionError("by zero"))
-    assert runtime.plain_errors(logged)
+    assert log.plain_errors(logged)
     text = logging.Formatter("%(message)s").format(logged)
     assert "Traceback (most recent call last)" in text
     assert "ZeroDivisionError: by zero" in text
@@ -122,14 +125,14 @@ def test_any_other_error_keeps_it():
 def test_a_traceback_inside_a_message_is_cut_down_to_our_error():
     text = 'before\nTraceback (most recent call last):\n  File "a.py", line 1, in b\npipeline.errors.CoverageError: too few\n'
     logged = logging.LogRecord("luigi-interface", logging.ERROR, "x.py", 1, text, (), None)
-    assert runtime.plain_errors(logged)
+    assert log.plain_errors(logged)
     assert logged.getMessage() == "before\ntoo few\n"
 
 
 def test_a_foreign_traceback_inside_a_message_stays():
     text = 'Traceback (most recent call last):\n  File "a.py", line 1, in b\nZeroDivisionError: by zero\n'
     logged = logging.LogRecord("luigi-interface", logging.ERROR, "x.py", 1, text, (), None)
-    assert runtime.plain_errors(logged)
+    assert log.plain_errors(logged)
     assert logged.getMessage() == text
 
 
@@ -157,4 +160,4 @@ def test_a_secret_is_in_no_printed_form_of_its_section(settings):
 )
 def test_lines_of_luigi_keep_what_is_news(message: str, arguments: tuple[object, ...], line: str | None) -> None:
     record = logging.LogRecord("luigi-interface", logging.INFO, __file__, 1, message, arguments, None)
-    assert (record.getMessage() if runtime.plain_words(record) else None) == line
+    assert (record.getMessage() if log.plain_words(record) else None) == line

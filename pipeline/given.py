@@ -1,0 +1,70 @@
+"""The settings that this process was given on its command line, and commands for people that repeat them.
+
+A command in a message does what it says only with the settings of the call that it is about: without its `data_dir` and
+its `base_url` it would mean another database and the real source.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import luigi.configuration
+
+from pipeline.config import all_settings
+from pipeline.masking import MASK, secrets
+
+_values: dict[tuple[str, str], str] = {}
+
+
+def give(section: str, name: str, value: str) -> None:
+    """Give a setting a value for the life of this process."""
+    luigi.configuration.get_config().set(section, name, value.replace("%", "%%"))
+    _values[section, name] = value
+
+
+def is_given(section: str, name: str) -> bool:
+    """Whether the command line has given the setting."""
+    return (section, name) in _values
+
+
+def option(section: str, name: str) -> str:
+    """How a setting is written on Luigi's command line."""
+    return f"--{section}-{name}".replace("_", "-")
+
+
+def options() -> dict[str, tuple[str, str]]:
+    """Every setting of ours, by its option on Luigi's command line."""
+    return {option(section, name): (section, name) for section, name in all_settings()}
+
+
+def luigi_options() -> list[str]:
+    """The settings given, as options of Luigi's command line."""
+    return [part for (section, name), value in _values.items() for part in (option(section, name), value)]
+
+
+def luigi_command(task: str, *words: str) -> str:
+    """A run of Luigi, as people type it, with the settings given; values of secrets are masked."""
+    return shlex.join(["luigi", "--module", "pipeline", task, *words, *_shown(luigi_options())])
+
+
+def retry_command(task: str, date: str, *words: str) -> str:
+    """`pipeline retry` of a task, with the settings given and further options of Luigi's."""
+    which = [] if task == "DailyPipeline" else ["--task", task]
+    return shlex.join(["pipeline", "retry", date, *which, *words, *_shown(luigi_options())])
+
+
+def pipeline_command(*words: str) -> str:
+    """A command of ours, as people type it, with the settings given."""
+    settings = []
+    for (section, name), value in _values.items():
+        if (section, name) == ("storage", "data_dir"):
+            settings += ["--data-dir", value]
+        elif (section, name) not in secrets():
+            settings += ["--set", f"{section}.{name}={value}"]
+    return shlex.join(["pipeline", *words, *settings])
+
+
+def _shown(words: Sequence[str]) -> list[str]:
+    hidden = {option(*setting) for setting in secrets()}
+    return [MASK if before in hidden else word for before, word in zip(["", *words], words, strict=False)]
