@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import os
@@ -33,6 +34,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 def cost(item: pytest.Item) -> int:
     """0 for an unmarked test, else 1 + the place in ORDER of its costliest marker."""
     return max((1 + ORDER.index(mark.name) for mark in item.iter_markers() if mark.name in ORDER), default=0)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--renew", action="store_true", help="write the answers of tests/frozen/ anew; look at the diff")
 
 
 def pytest_configure() -> None:
@@ -87,9 +92,9 @@ def chromium() -> str:
     return name
 
 
-@pytest.fixture
-def settings() -> Iterator[Callable[..., None]]:
-    """`settings("yahoo", threads=4)` sets values of the configuration until the test ends."""
+@contextlib.contextmanager
+def changing_settings() -> Iterator[Callable[..., None]]:
+    """A function that sets values of the configuration until the end of the block."""
     config = luigi.configuration.get_config()
     before: list[tuple[str, str, str | None]] = []
 
@@ -98,9 +103,18 @@ def settings() -> Iterator[Callable[..., None]]:
             before.append((section, name, config.get(section, name, None)))
             config.set(section, name, str(value))
 
-    yield change
-    for section, name, value in reversed(before):
-        config.remove_option(section, name) if value is None else config.set(section, name, value)
+    try:
+        yield change
+    finally:
+        for section, name, value in reversed(before):
+            config.remove_option(section, name) if value is None else config.set(section, name, value)
+
+
+@pytest.fixture
+def settings() -> Iterator[Callable[..., None]]:
+    """`settings("yahoo", threads=4)` sets values of the configuration until the test ends."""
+    with changing_settings() as change:
+        yield change
 
 
 def forget() -> None:
@@ -110,13 +124,18 @@ def forget() -> None:
     calendar.say_no_session.cache_clear()
 
 
+def use_data_dir(folder: pathlib.Path, settings: Callable[..., None]) -> None:
+    """Have `[storage] data_dir` be this folder, and nothing wait."""
+    forget()
+    settings("storage", data_dir=folder, lock_timeout=10)
+    settings("scheduler", retry_delay=0)
+    settings("worker", wait_interval=0.05)
+
+
 @pytest.fixture
 def data_dir(tmp_path: pathlib.Path, settings: Callable[..., None]) -> Iterator[pathlib.Path]:
     """An empty `[storage] data_dir`."""
-    forget()
-    settings("storage", data_dir=tmp_path / "data", lock_timeout=10)
-    settings("scheduler", retry_delay=0)
-    settings("worker", wait_interval=0.05)
+    use_data_dir(tmp_path / "data", settings)
     yield tmp_path / "data"
     forget()
 

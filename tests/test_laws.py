@@ -1,6 +1,5 @@
 """Laws of the whole pipeline over a small market: order does not matter, reruns change nothing, oracles from outside agree."""
 
-import datetime as dt
 import shutil
 
 import duckdb
@@ -11,40 +10,30 @@ import talib
 from pipeline import DailyPipeline
 from pipeline.database.connection import duplicated_rows, reading, writing
 from tests.conftest import forget
+from tests.support.frozen import assert_frozen_tables
 from tests.support.runs import assert_same, results, run_here, stray_files
-from tests.support.small_market import GONE, NEW, SPLIT, SPLIT_DAY, SYMBOLS, THIN, UNKNOWN
+from tests.support.small_market import FROZEN_WEEK, GONE, NEW, SPLIT, SPLIT_DAY, SYMBOLS, THIN, UNKNOWN
 
-WEEK = [dt.date(2024, 2, day) for day in (14, 15, 16, 20, 21)]
+WEEK = FROZEN_WEEK
 
 
 def run_all(order):
     return all(run_here(DailyPipeline(date=day)) for day in order)
 
 
-@pytest.fixture
-def in_order(here, data_dir):
-    """The tables after the week was run day by day, in order, from the market as it stands at its end."""
-    assert run_all(WEEK)
-    tables = results(data_dir)
-    assert all(
-        len(tables[name]) > 0 for name in ("stock_data", "technical_indicators", "daily_watchlist", "corporate_actions")
-    )
-    shutil.rmtree(data_dir)
-    forget()
-    return tables
-
-
 @pytest.mark.long
-def test_any_order_of_sessions_gives_the_same_tables(in_order, data_dir):
+def test_another_order_of_the_sessions_gives_the_same_tables(here, data_dir):
     assert run_all([WEEK[place] for place in (2, 4, 0, 3, 1)])
-    assert_same(results(data_dir), in_order)
-    shutil.rmtree(data_dir)
-    forget()
-    assert run_here(*(DailyPipeline(date=day) for day in WEEK))  # all at once: combined runs
-    assert_same(results(data_dir), in_order)
+    assert_frozen_tables("week.json", results(data_dir))
     with reading() as connection:
         assert duplicated_rows(connection) == {}
     assert stray_files(data_dir) == []
+
+
+@pytest.mark.slow
+def test_the_sessions_all_at_once_give_the_same_tables(here, data_dir):
+    assert run_here(*(DailyPipeline(date=day) for day in WEEK))
+    assert_frozen_tables("week.json", results(data_dir))
 
 
 @pytest.mark.long

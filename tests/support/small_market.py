@@ -23,6 +23,8 @@ SESSIONS = [
     for stamp in exchange_calendars.get_calendar("XNAS", start="2022-01-03").sessions
     if stamp.date() <= LAST
 ][-430:]
+#: The week whose tables, collected when it is over, are in tests/frozen/week.json.
+FROZEN_WEEK = SESSIONS[-5:]
 
 SPLIT, SPLIT_DAY, SPLIT_RATIO = "S07", dt.date(2024, 2, 20), 4
 THIN = "S11"  # trades in each third session

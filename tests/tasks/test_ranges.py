@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import exchange_calendars
@@ -21,8 +20,9 @@ from pipeline.tasks import replica as replica_stage
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.ranges import RangeTradingDays, sessions_of_range
 from tests.conftest import forget
-from tests.support.runs import assert_same, mark_done, results, run_here
-from tests.support.small_market import LAST, SESSIONS, SmallMarket
+from tests.support.frozen import assert_frozen_tables
+from tests.support.runs import mark_done, results, run_here
+from tests.support.small_market import FROZEN_WEEK, LAST, SESSIONS, SmallMarket
 
 WEEK = SESSIONS[-8:]
 BAD = WEEK[3]
@@ -59,16 +59,9 @@ def test_a_back_fill_is_one_collection_one_spark_job_and_one_replica(here: Small
     assert DailyPipeline.bulk_complete(WEEK) == WEEK
 
 
-def test_a_back_fill_gives_the_tables_of_single_runs(
-    here: SmallMarket, settings: Callable[..., None], tmp_path: Path
-) -> None:
-    assert run_here(back_fill(WEEK[0], LAST))
-    batch = results(tmp_path / "data")
-    forget()
-    settings("storage", data_dir=tmp_path / "singles")
-    for session in WEEK:
-        assert run_here(DailyPipeline(date=session))
-    assert_same(results(tmp_path / "singles"), batch)
+def test_a_back_fill_gives_the_tables_of_single_runs(here: SmallMarket, data_dir: Path) -> None:
+    assert run_here(back_fill(FROZEN_WEEK[0], LAST))
+    assert_frozen_tables("week.json", results(data_dir))
 
 
 def test_a_bad_session_fails_alone(here: SmallMarket, work: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
