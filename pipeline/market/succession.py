@@ -1,8 +1,12 @@
-"""Tickers that come back as another company: the old company's history is closed, not continued.
+"""Symbols whose stored history is not that of what they stand for now: it is closed, and begun anew.
 
-A symbol counts as re-used when its name in the listing is a different one than the listing before had for it, and its
-price does not continue where the stored history ends. Either alone is everyday: companies rename themselves, and
-prices jump.
+* A ticker that another company has taken over: its name in the listing is a different one than before, and its price does
+  not go on where the stored history ends. Either alone is everyday: companies rename themselves, and prices jump.
+* A company that was away from the listing, and comes back at another price than the stored history ends with: it was
+  split or consolidated meanwhile, and the stored closes are on another basis.
+
+The closed history moves to `closed_histories`; the symbol is collected like a new one. Where the source has the whole
+history on one basis, all of it is stored again.
 """
 
 from __future__ import annotations
@@ -10,55 +14,65 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from pipeline.market.ticker_changes import CONTINUES
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 #: Names that are less alike than this (Jaro-Winkler, 0 to 1) are another company's.
 ALIKE = 0.75
-#: The previous close that the listing implies may differ from the last stored one by this factor.
-CONTINUES = 1.6
 
 
-def close_reused(connection: DuckDBPyConnection, session: dt.date) -> dict[str, str]:
-    """Move the histories of symbols that another company has taken over into `closed_histories`.
-
-    Returns the symbols with a word of evidence. They are then collected like new ones.
-    """
-    rows = connection.execute(_REUSED, {"session": session, "alike": ALIKE, "continues": CONTINUES}).fetchall()
-    for symbol, old_name, _ in rows:
-        _close(connection, symbol, old_name, session)
-    return {symbol: f"was {old_name}, is now {new_name}, at another price" for symbol, old_name, new_name in rows}
+def close_ended(connection: DuckDBPyConnection, session: dt.date) -> dict[str, str]:
+    """Move the histories that end before `session` into `closed_histories`; the symbols with a word of evidence."""
+    rows = connection.execute(_ENDED, {"session": session, "alike": ALIKE, "continues": CONTINUES}).fetchall()
+    for symbol, old_name, evidence in rows:
+        _close(connection, symbol, old_name, session, evidence)
+    return {symbol: evidence for symbol, _, evidence in rows}
 
 
-_REUSED = """
-    WITH present AS (
-        FROM session_listings WHERE session = $session
-    ), known AS (
-        SELECT p.symbol, p.name, p.last_sale - coalesce(p.net_change, 0) AS previous_close, r.last_asked
-        FROM present p JOIN price_ranges r USING (symbol) WHERE r.last_asked < $session
+_ENDED = """
+    WITH known AS (
+        SELECT p.symbol, p.name, p.listed_on, r.last_asked,
+               coalesce(nullif(p.last_sale - p.net_change, 0), p.last_sale) AS previous_close
+        FROM session_listings p JOIN price_ranges r USING (symbol)
+        WHERE p.session = $session AND r.last_asked < $session
     ), before AS (
         SELECT k.symbol, max_by(o.name, o.date) AS name
         FROM known k JOIN symbol_snapshots o ON o.symbol = k.symbol AND o.date <= k.last_asked GROUP BY k.symbol
-    ), renamed AS (
-        SELECT k.*, b.name AS old_name FROM known k JOIN before b USING (symbol)
-        WHERE jaro_winkler_similarity(lower(k.name), lower(b.name)) < $alike
+    ), listing_before AS (
+        FROM symbol_snapshots WHERE date = (SELECT max(date) FROM symbol_snapshots WHERE date < (SELECT max(listed_on) FROM known))
+    ), suspects AS (
+        SELECT k.*, b.name AS old_name, jaro_winkler_similarity(lower(k.name), lower(b.name)) < $alike AS is_renamed
+        FROM known k JOIN before b USING (symbol) LEFT JOIN listing_before l USING (symbol)
+        WHERE is_renamed OR (l.symbol IS NULL AND k.last_asked < (SELECT max(date) FROM listing_before))
     ), ended AS (
-        SELECT symbol, max_by(close, date) AS close FROM stock_data WHERE symbol IN (SELECT symbol FROM renamed) GROUP BY symbol
+        SELECT symbol, max_by(close, date) AS close FROM stock_data WHERE symbol IN (SELECT symbol FROM suspects) GROUP BY symbol
     )
-    SELECT r.symbol, r.old_name, r.name FROM renamed r JOIN ended e USING (symbol)
-    WHERE r.previous_close > e.close * $continues OR r.previous_close < e.close / $continues
-    ORDER BY r.symbol
+    SELECT s.symbol, s.old_name,
+           CASE WHEN s.is_renamed THEN format('was {}, is now {}, at another price', s.old_name, s.name)
+                ELSE format('comes back at {:.4g} times the last close', s.previous_close / e.close) END
+    FROM suspects s JOIN ended e USING (symbol)
+    WHERE s.previous_close > e.close * $continues OR s.previous_close < e.close / $continues
+    ORDER BY s.symbol
 """
 
 
-def _close(connection: DuckDBPyConnection, symbol: str, name: str, session: dt.date) -> None:
+def _close(connection: DuckDBPyConnection, symbol: str, name: str, session: dt.date, reason: str) -> None:
     connection.execute(
         """
         INSERT INTO closed_histories BY NAME
-        SELECT symbol, ? AS name, ?::DATE AS closed_on, date, open, high, low, close, volume, fetched_at
-        FROM stock_data WHERE symbol = ?
+        SELECT symbol, $name AS name, $session::DATE AS closed_on, $reason AS reason, date, open, high, low, close, volume, fetched_at
+        FROM stock_data WHERE symbol = $symbol
         """,
-        [name, session, symbol],
+        {"symbol": symbol, "name": name, "session": session, "reason": reason},
     )
-    for table in ("stock_data", "price_ranges", "corporate_actions", "gaps"):
+    for table in (
+        "stock_data",
+        "price_ranges",
+        "corporate_actions",
+        "gaps",
+        "technical_indicators",
+        "stale_indicators",
+    ):
         connection.execute(f"DELETE FROM {table} WHERE symbol = ?", [symbol])

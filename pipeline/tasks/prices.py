@@ -16,7 +16,8 @@ from pipeline.market.adjustment import restated_symbols, whole_histories
 from pipeline.market.closures import forget_closed
 from pipeline.market.load import read_answers, store_answers, store_coverage
 from pipeline.market.plan import plan
-from pipeline.market.succession import close_reused
+from pipeline.market.succession import close_ended
+from pipeline.market.ticker_changes import carry_over
 from pipeline.sources.protocol import BarRequest
 from pipeline.sources.registry import configured_source
 from pipeline.tasks.base import Outcome, SessionTask
@@ -56,9 +57,12 @@ class CollectPrices(SessionTask):
         renew_older(sessions)
         with writing() as connection:
             forget_closed(connection)
-            reused = close_reused(connection, sessions[-1])
+            carried = carry_over(connection, sessions[-1])
+            ended = close_ended(connection, sessions[-1])
             requests = plan(connection, sessions)
-        for symbol, evidence in reused.items():
+        for symbol, evidence in carried.items():
+            logger.info("%s %s; its history goes on", symbol, evidence)
+        for symbol, evidence in ended.items():
             logger.warning("%s %s; the old history is closed", symbol, evidence)
         self._collect(requests, folder)
         requests, restated = self._renew_restated(requests, folder)

@@ -103,7 +103,7 @@ def markets(draw: st.DrawFn) -> Market:
 def installation(market: Market) -> Iterator[None]:
     """An empty data_dir whose source is `market`."""
     config = luigi.configuration.get_config()
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(symbols, "configured_source", lambda: market), \
+    with tempfile.TemporaryDirectory() as folder, \
             mock.patch.object(listings, "configured_source", lambda: market), \
             mock.patch.object(prices, "configured_source", lambda: market):  # fmt: skip
         before = {name: config.get(*name, None) for name in (("storage", "data_dir"), ("market", "history_sessions"))}
