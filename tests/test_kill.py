@@ -40,7 +40,7 @@ def undisturbed(tmp_path_factory):
 
 def spark_job(data):
     """The Spark driver or worker that is at work for this folder."""
-    return any("compute_indicators" in " ".join(process.cmdline()) for process in alive(data))
+    return any("indicators/job.py" in " ".join(process.cmdline()) for process in alive(data))
 
 
 def alive(data):
