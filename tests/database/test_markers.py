@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -78,6 +80,22 @@ def test_a_row_that_was_deleted_is_noticed(data_dir):
     with writing() as connection:
         connection.execute("DELETE FROM table_updates")
     assert not row.exists()
+
+
+def test_a_row_that_stands_in_the_write_ahead_log_alone_is_noticed(data_dir):
+    """A process that was killed leaves its last commits there; the database file is as it was."""
+    with writing():
+        pass
+    row = RowTarget("CollectPrices", DAY)
+    assert not row.exists()
+    before = database_path().stat()
+    crash = (
+        f"import duckdb, os; c = duckdb.connect({str(database_path())!r}); "
+        f"c.execute(\"INSERT INTO table_updates VALUES ('{row.update_id}', 'stock_data', now())\"); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", crash], check=True)
+    assert database_path().stat().st_mtime_ns == before.st_mtime_ns
+    assert row.exists()
 
 
 def test_a_database_without_tables_has_no_rows(data_dir):

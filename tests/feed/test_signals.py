@@ -63,6 +63,13 @@ def test_the_number_of_ready_symbols_holds_for_an_hour(redis, data):
     assert len(triggers(redis)) == 2
 
 
+def test_a_trigger_outlives_the_days_after_which_it_is_deleted_by_one(redis, data):
+    """Whoever cleans up a day late still finds it; one that nobody deletes goes by itself."""
+    prepared()
+    lifetimes = {redis.ttl(name) for name in triggers(redis)}
+    assert all(7 * 86_400 < lifetime <= 8 * 86_400 for lifetime in lifetimes)
+
+
 def test_a_level_that_is_not_there_is_null(redis, data):
     data.last["S001"] = SESSIONS[SESSIONS.index(DAY) - 3]  # its newest bar is older, and so are its levels
     data.publish(DAY)

@@ -76,6 +76,20 @@ def test_corrections_without_a_common_factor_are_none(connection):
     )
 
 
+@pytest.mark.parametrize(("spread", "is_common"), [(1.009, True), (1.011, False), (1.15, False)])
+def test_a_factor_is_common_when_all_agree_to_a_hundredth(connection, spread, is_common):
+    factors = [0.5, 0.5 * spread, 0.5, 0.5 * spread, 0.5]
+    found = answer(connection, [close * factor for close, factor in zip(CLOSES, factors, strict=True)])
+    assert bool(found) == is_common
+
+
+@pytest.mark.parametrize(("first_asked", "is_restated"), [(DAYS[1], True), (DAYS[2], False), (DAYS[3], False)])
+def test_a_split_restates_what_was_asked_for_before_it(connection, first_asked, is_restated):
+    """On the first day that was ever asked for there is nothing before it."""
+    connection.execute("UPDATE price_ranges SET first_asked = ?", [first_asked])
+    assert bool(answer(connection, CLOSES, {DAYS[2]: 2.0})) == is_restated
+
+
 def test_the_split_of_a_symbol_that_is_new_to_us_restates_nothing(connection):
     assert answer(connection, CLOSES, {DAYS[-1]: 2.0}, symbol="NEW") == {}
 
@@ -83,3 +97,8 @@ def test_the_split_of_a_symbol_that_is_new_to_us_restates_nothing(connection):
 def test_a_restated_history_is_asked_for_whole(connection):
     (request,) = whole_histories(connection, [BarRequest("AAA", DAYS[1], DAYS[-1])])
     assert request == BarRequest("AAA", dt.date(2022, 4, 1), DAYS[-1])
+
+
+def test_a_restated_history_is_asked_for_up_to_its_last_session_also_for_a_day_before_it(connection):
+    (request,) = whole_histories(connection, [BarRequest("AAA", DAYS[0], DAYS[1])])
+    assert request == BarRequest("AAA", dt.date(2022, 4, 1), DAYS[3])

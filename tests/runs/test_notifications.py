@@ -17,10 +17,13 @@ SECRET = "T0KEN-of-the-channel"
 
 
 class Receiver:
-    """A webhook server; `answers` are the status codes it gives, in turn, 200 when there are none; `patience` its Retry-After."""
+    """A webhook server; `answers` are the status codes it gives, in turn, 200 when there are none; `patience` its Retry-After.
+
+    `place` is where it sends on to.
+    """
 
     def __init__(self):
-        self.received, self.answers, self.patience = [], [], ""
+        self.received, self.answers, self.patience, self.place = [], [], "", ""
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,6 +35,8 @@ class Receiver:
                 self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
                 if receiver.patience:
                     self.send_header("Retry-After", receiver.patience)
+                if receiver.place:
+                    self.send_header("Location", receiver.place)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -98,6 +103,15 @@ def test_a_long_message_fits_into_discord(channels):
     assert {path.split("/")[1]: len(payload.get("content", "")) for path, payload in channels.received}[
         "discord"
     ] == 2000
+
+
+@pytest.mark.parametrize("status", [302, 307, 308])
+def test_a_message_is_not_sent_on_to_another_address(channels, log, status):
+    """307 and 308 would have a client send the whole message there."""
+    channels.answers, channels.place = [status], "/somebody-else"
+    assert notify("done") == ["discord"]
+    assert sorted(path for path, _ in channels.received) == [f"/discord/{SECRET}", f"/slack/{SECRET}"]
+    assert f"the slack webhook answered HTTP {status}" in log.text
 
 
 @pytest.mark.parametrize("status", [301, 400, 404, 410])

@@ -138,3 +138,10 @@ def test_hits_of_all_scans_are_kept_apart(stored: pathlib.Path) -> None:
         find_hits(opened, [scan(limit=3), scan(name="other", limit=2)])
         counts = opened.execute("SELECT scan, date, count(*) FROM hits GROUP BY ALL ORDER BY ALL").fetchall()
     assert counts == [("other", BEFORE, 2), ("other", LAST, 2), ("own", BEFORE, 3), ("own", LAST, 3)]
+
+
+@pytest.mark.parametrize(("market_cap", "tier"), [(50e9, 1), (50e9 - 1, 2), (10e9, 2), (10e9 - 1, 3), (None, 3)])
+def test_a_tier_begins_at_its_limit(stored: pathlib.Path, market_cap: float | None, tier: int) -> None:
+    with writing() as connection:
+        connection.execute("UPDATE symbol_snapshots SET market_cap = ? WHERE symbol = ?", [market_cap, CRASHED])
+    assert found(scan())[CRASHED]["market_cap_tier"] == tier

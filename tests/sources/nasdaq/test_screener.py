@@ -429,3 +429,60 @@ def test_a_server_that_stays_silent(screener):
     with setting("nasdaq", "timeout", 0.05), pytest.raises(ListingUnavailableError, match="ReadTimeout"):
         ask()
     released.set()
+
+
+# --- at the edge of each limit ---------------------------------------------------------------------------------------
+
+
+def listed(screener, count, **faulty):
+    """`count` companies, the first of them with other values."""
+    screener.rows = [APPLE | {"symbol": f"S{number:03d}"} for number in range(count)]
+    for row in screener.rows[: faulty.pop("faults", 1)]:
+        row.update(faulty)
+
+
+@pytest.mark.parametrize(
+    ("total", "is_taken"), [(408, True), (409, False), (393, True), (392, False)]
+)  # 2 % of 409 are 8.18
+def test_a_listing_may_differ_from_the_count_of_its_server_by_a_fiftieth(screener, total, is_taken):
+    listed(screener, 400)
+    screener.total = f"{total:,}"
+    if is_taken:
+        assert len(ask().companies) == 400
+    else:
+        with pytest.raises(ListingUnreadableError, match=f"sent 400 rows and counts {total}"):
+            ask()
+
+
+@pytest.mark.parametrize(("total", "is_taken"), [(25, True), (26, False)])
+def test_a_short_listing_may_differ_by_five(screener, total, is_taken):
+    listed(screener, 20)
+    screener.total = str(total)
+    if is_taken:
+        assert len(ask().companies) == 20
+    else:
+        with pytest.raises(ListingUnreadableError, match="truncated"):
+            ask()
+
+
+@pytest.mark.parametrize(("seconds", "pauses"), [(60, [60.0]), (61, None)])
+def test_a_pause_of_a_minute_is_waited_and_no_longer_one(screener, seconds, pauses):
+    screener.scripted.append((429, b"", {"Retry-After": str(seconds)}))
+    waited = []
+    if pauses:
+        assert ask(waited).companies
+        assert waited == pauses
+    else:
+        with pytest.raises(ListingUnavailableError, match="asks to wait 61 s"):
+            ask(waited)
+        assert waited == []
+
+
+@pytest.mark.parametrize(("faults", "is_taken"), [(2, True), (3, False)])
+def test_a_hundredth_of_the_values_may_be_unreadable(screener, faults, is_taken):
+    listed(screener, 200, lastsale="about ten", faults=faults)
+    if is_taken:
+        assert sum(company.last_sale is None for company in ask().companies) == faults
+    else:
+        with pytest.raises(ListingUnreadableError, match="lastsale could not be read in 3 of 200 rows"):
+            ask()

@@ -1,0 +1,54 @@
+"""Which rows the scans look at, and what stands in them."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipeline.database.connection import writing
+from pipeline.watchlist.day_view import create_day_view
+from tests.support.stored_market import LAST, SESSIONS, fill
+
+SYMBOL = "K20"
+
+
+@pytest.fixture
+def stored(data_dir: pathlib.Path) -> pathlib.Path:
+    with writing() as connection:
+        fill(connection, [SESSIONS[-2], LAST])
+    return data_dir
+
+
+@pytest.fixture
+def seen(stored: pathlib.Path) -> Callable[..., dict[str, tuple[Any, ...]]]:
+    """`seen("UPDATE ...", "close")`: by symbol, columns of the view after that statement."""
+
+    def look(statement: str, columns: str = "close") -> dict[str, tuple[Any, ...]]:
+        with writing() as connection:
+            connection.execute(statement, [SYMBOL, LAST])
+            create_day_view(connection, LAST)
+            return {row[0]: row[1:] for row in connection.execute(f"SELECT symbol, {columns} FROM day_view").fetchall()}
+
+    return look
+
+
+@pytest.mark.parametrize("state", ["not_traded", "unknown", "failed"])
+def test_a_bar_counts_for_a_session_when_it_was_delivered_for_it(
+    seen: Callable[..., dict[str, tuple[Any, ...]]], state: str
+) -> None:
+    """A bar of a symbol that ended the session in another state is one of an earlier answer, or of nobody knows what."""
+    assert SYMBOL in seen("SELECT ?, ?::DATE")
+    found = seen(f"UPDATE price_coverage SET state = '{state}' WHERE symbol = ? AND date = ?")
+    assert SYMBOL not in found and len(found) > 30
+
+
+def test_a_volume_has_no_ratio_to_a_mean_of_nothing(seen: Callable[..., dict[str, tuple[Any, ...]]]) -> None:
+    """A symbol that was halted for thirty sessions: infinity would be its ratio, and the first of every scan."""
+    columns = "volume_ratio, avg_volume_30, volume"
+    found = seen("UPDATE technical_indicators SET avg_volume_30 = 0 WHERE symbol = ? AND date = ?", columns)
+    assert found[SYMBOL][:2] == (None, 0.0)
+    ratio, mean, volume = found["K21"]
+    assert ratio == pytest.approx(volume / mean)
