@@ -240,8 +240,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self.fail(fault)
         if not self.market.knows(symbol):
             return self.fail(Fault("404"))
-        first = dt.datetime.fromtimestamp(int(query["period1"][0]), NEW_YORK).date()
-        last = dt.datetime.fromtimestamp(int(query["period2"][0]) - 1, NEW_YORK).date()
+        if "range" in query:  # yfinance asks for one day first, for the time zone
+            first = last = self.market.days(symbol)[-1]
+        else:
+            first = dt.datetime.fromtimestamp(int(query["period1"][0]), NEW_YORK).date()
+            last = dt.datetime.fromtimestamp(int(query["period2"][0]) - 1, NEW_YORK).date()
         self.answer(200, json.dumps(self.market.chart(symbol, first, last, fault.kind if fault else "")))
 
     def fail(self, fault: Fault) -> None:

@@ -1,0 +1,59 @@
+"""Every program of benchmarks/ runs, at a tiny size, and finds the same on both sides of its comparison."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.luigid import changed_settings
+from tests.support.runs import ROOT, environment
+from tests.support.small_market import SmallMarket
+from tests.support.spark_submit import stand_in
+
+FOLDER = ROOT / "benchmarks"
+
+Benchmark = Callable[..., str]
+
+
+@pytest.fixture
+def benchmark(tmp_path: pathlib.Path) -> Benchmark:
+    """`benchmark("indicators.py", "--rounds", "1")`: what it prints. Spark is the stand-in."""
+    variables = environment(tmp_path, **changed_settings(tmp_path, spark={"spark-submit": stand_in(tmp_path)}))
+
+    def run(name: str, *arguments: str) -> str:
+        command = [sys.executable, str(FOLDER / name), *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=200, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_every_benchmark_is_run_here() -> None:
+    run_here = set(re.findall(r'benchmark\("(\w+\.py)"', pathlib.Path(__file__).read_text(encoding="utf-8")))
+    assert {path.name for path in FOLDER.glob("*.py")} == run_here
+
+
+def test_indicators(benchmark: Benchmark) -> None:
+    said = benchmark("indicators.py", "--symbols", "6", "--bars", "60", "--rounds", "1")
+    assert "6 symbols x 60 bars" in said
+    assert re.search(r"plain TA-Lib .* spark-submit .* ratio \d+\.\d\d", said)
+
+
+@pytest.mark.redis
+def test_redis_sync(benchmark: Benchmark) -> None:
+    said = benchmark("redis_sync.py", "--symbols", "100", "--sessions", "60", "--rounds", "1")
+    assert re.search(r"full / bare +\d", said)
+    assert re.search(r"ordinary day / full +\d", said)
+
+
+def test_yahoo_download(benchmark: Benchmark, market: SmallMarket) -> None:
+    said = benchmark("yahoo_download.py", market.url, "2", "--rounds", "1", "--sessions", "60")
+    assert re.search(r"ratio of the medians \d", said)
