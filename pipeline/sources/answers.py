@@ -103,16 +103,20 @@ def has_answers(folder: pathlib.Path) -> bool:
 def unanswered(folder: pathlib.Path, requests: Sequence[BarRequest]) -> list[BarRequest]:
     """The requests, in their order, that no landed batch of the folder answers.
 
-    An answer counts when the source knew what to say (`ok`, `unknown`) and it spans the dates wanted.
+    An answer counts when the source knew what to say (`ok`, `unknown`), it spans the dates wanted, and it was not
+    received before the moment from which on the request takes answers.
     """
-    spans: dict[str, list[tuple[dt.date, dt.date]]] = {}
-    facts = ["symbol", "asked_from", "asked_to", "status"]
+    spans: dict[str, list[tuple[dt.date, dt.date, dt.datetime]]] = {}
+    facts = ["symbol", "asked_from", "asked_to", "status", "fetched_at"]
     for path in batch_files(folder):
         for row in pq.read_table(path, columns=facts).group_by(facts).aggregate([]).to_pylist():
             if row["status"] != "failed":
-                spans.setdefault(row["symbol"], []).append((row["asked_from"], row["asked_to"]))
+                spans.setdefault(row["symbol"], []).append((row["asked_from"], row["asked_to"], row["fetched_at"]))
     return [
-        request
-        for request in requests
-        if not any(first <= request.first and request.last <= last for first, last in spans.get(request.symbol, ()))
+        request for request in requests if not any(_serves(request, *span) for span in spans.get(request.symbol, ()))
     ]
+
+
+def _serves(request: BarRequest, first: dt.date, last: dt.date, fetched_at: dt.datetime) -> bool:
+    is_new_enough = request.not_before is None or fetched_at >= request.not_before
+    return is_new_enough and first <= request.first and request.last <= last

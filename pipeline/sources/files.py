@@ -27,6 +27,7 @@ from pipeline.database.sql import identifier, literal
 from pipeline.errors import FilesSourceError, ListingUnavailableError
 from pipeline.sources.answers import ANSWER_SCHEMA
 from pipeline.sources.batches import collect_in_batches, repeated
+from pipeline.sources.digests import DIGESTS, digest_query
 from pipeline.sources.exchanges import configured_exchanges
 from pipeline.sources.protocol import BarRequest, Company, Listing, Progress
 
@@ -121,6 +122,17 @@ class FilesSource:
             )
             collect_in_batches(requests, folder, progress, lambda batch: self._answer(connection, batch))
 
+    def changed_at(self) -> dt.datetime:
+        """See `StandingSource`. A file's change is the moment at which it was written, or got its name."""
+        stamps = [path.stat() for path in data_files(self.folder / "bars")]
+        return dt.datetime.fromtimestamp(max(max(stamp.st_mtime, stamp.st_ctime) for stamp in stamps), dt.UTC)
+
+    def digests(self, spans: pa.Table) -> pa.Table:
+        """See `StandingSource`."""
+        with self._opened("bars") as connection:
+            connection.register("spans", spans)
+            return connection.sql(digest_query(f"({_STANDING_BARS})")).to_arrow_table().cast(DIGESTS)
+
     def _answer(self, connection: duckdb.DuckDBPyConnection, requests: Sequence[BarRequest]) -> pa.Table:
         wanted = pa.table(
             {
@@ -163,6 +175,11 @@ _LISTING_OF = """
     SELECT * REPLACE (coalesce(name, symbol) AS name) FROM listings
     WHERE date IS NULL OR date = (SELECT max(date) FROM listings WHERE date <= $session)
     ORDER BY date NULLS FIRST, file
+"""
+_STANDING_BARS = """
+    SELECT b.* FROM bars b JOIN spans s ON s.symbol = b.symbol AND b.date BETWEEN s.first AND s.last
+    WHERE coalesce(b.open, b.high, b.low, b.close) IS NOT NULL
+    QUALIFY b.file = max(b.file) OVER (PARTITION BY b.symbol, b.date)
 """
 _BARS_WANTED = """
     WITH latest AS (

@@ -6,7 +6,10 @@ import dataclasses
 import datetime as dt
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +40,15 @@ class Listing:
 
 @dataclasses.dataclass(frozen=True)
 class BarRequest:
-    """The bars of `symbol` wanted, from the session `first` to the session `last`, both included."""
+    """The bars of `symbol` wanted, from the session `first` to the session `last`, both included.
+
+    What was received before `not_before` (UTC) is no answer to it: `last` had not settled, or that answer was disputed.
+    """
 
     symbol: str
     first: dt.date
     last: dt.date
+    not_before: dt.datetime | None = None
 
 
 #: `progress(done, total, text)`: symbols answered so far, of how many, and a word for people.
@@ -69,3 +76,14 @@ class Source(Protocol):
         A symbol that fails is an answer with status `failed`, never an exception. Raises SourceOutageError when
         the source as a whole is down.
         """
+
+
+@runtime_checkable
+class StandingSource(Protocol):
+    """What a `Source` can do, too, whose whole data lies at hand, so that it can be looked through for what has changed."""
+
+    def changed_at(self) -> dt.datetime:
+        """When anything in its bars was changed last, in UTC."""
+
+    def digests(self, spans: pa.Table) -> pa.Table:
+        """The digests (digests.py) of its bars within `spans` (symbol, first, last), as they are now."""

@@ -14,11 +14,12 @@ from pipeline.database.connection import writing
 from pipeline.errors import CoverageError, PipelineError, SourceOutageError
 from pipeline.market.adjustment import restated_symbols, whole_histories
 from pipeline.market.closures import forget_closed
+from pipeline.market.deliveries import with_changes
 from pipeline.market.load import read_answers, store_answers, store_coverage
 from pipeline.market.plan import plan
 from pipeline.market.succession import close_ended
 from pipeline.market.ticker_changes import carry_over
-from pipeline.sources.protocol import BarRequest
+from pipeline.sources.protocol import BarRequest, StandingSource
 from pipeline.sources.registry import configured_source
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.progress import Bar
@@ -55,15 +56,7 @@ class CollectPrices(SessionTask):
         folder = storage().root / "raw" / "prices" / str(sessions[-1])
         set_aside_damaged(folder)
         renew_older(sessions)
-        with writing() as connection:
-            forget_closed(connection)
-            carried = carry_over(connection, sessions[-1])
-            ended = close_ended(connection, sessions[-1])
-            requests = plan(connection, sessions)
-        for symbol, evidence in carried.items():
-            logger.info("%s %s; its history goes on", symbol, evidence)
-        for symbol, evidence in ended.items():
-            logger.warning("%s %s; the old history is closed", symbol, evidence)
+        requests = self._requests(sessions)
         self._collect(requests, folder)
         requests, restated = self._renew_restated(requests, folder)
         with writing() as connection:
@@ -74,6 +67,22 @@ class CollectPrices(SessionTask):
             supersede(folder)
         logger.info("%s: %s", describe(sessions), described(changes))
         return {s: o if isinstance(o, PipelineError) else {**o, **changes} for s, o in outcomes.items()}
+
+    def _requests(self, sessions: Sequence[dt.date]) -> list[BarRequest]:
+        """What to ask for, after the stored histories were brought in line with the listing."""
+        source = configured_source()
+        with writing() as connection:
+            forget_closed(connection)
+            carried = carry_over(connection, sessions[-1])
+            ended = close_ended(connection, sessions[-1])
+            requests = plan(connection, sessions)
+            if isinstance(source, StandingSource) and not market().offline:
+                requests = with_changes(connection, source, requests, sessions)
+        for symbol, evidence in carried.items():
+            logger.info("%s %s; its history goes on", symbol, evidence)
+        for symbol, evidence in ended.items():
+            logger.warning("%s %s; the old history is closed", symbol, evidence)
+        return requests
 
     def _collect(self, requests: Sequence[BarRequest], folder: pathlib.Path) -> None:
         if not requests or market().offline:
