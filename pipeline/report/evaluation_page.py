@@ -1,27 +1,18 @@
-"""The page of an evaluation: a table and a plot for each rule."""
+"""The page of an evaluation: a table and two plots for each rule."""
 
 from __future__ import annotations
 
 import itertools
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
-from pipeline.config import storage
-from pipeline.report.charts import COLOURS, POINTS_PER_INCH, as_element, as_svg
+from pipeline.report.drawings import intervals, running_sum
 from pipeline.report.page import templates
 from pipeline.version import code_version
 from pipeline.watchlist.evaluation import HORIZONS, Evaluation, Outcome
 from pipeline.watchlist.scans import CheckedScan
-
-WIDTH, HEIGHT = 480, 220
-
-
-def page_path() -> pathlib.Path:
-    return storage().root / "reports" / "evaluation.html"
 
 
 def render_evaluation(evaluation: Evaluation, declared: Sequence[CheckedScan], simulated: bool) -> str:
@@ -39,61 +30,38 @@ def render_evaluation(evaluation: Evaluation, declared: Sequence[CheckedScan], s
             horizons=HORIZONS,
             simulated=simulated,
             version=code_version(),
+            scripts=(),
         )
     )
 
 
 def plot(outcomes: Sequence[Outcome], by_session: Sequence[dict[str, Any]]) -> Markup:
-    """Left the mean excess of each horizon with its interval, right the excess of one session, added up over time."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH / POINTS_PER_INCH, HEIGHT / POINTS_PER_INCH), dpi=POINTS_PER_INCH, frameon=False)
-    _plot_intervals(figure.add_axes((0.09, 0.14, 0.3, 0.72)), outcomes)
-    _plot_sum(figure.add_axes((0.5, 0.14, 0.46, 0.72)), outcomes[0].rule, by_session)
-    return as_element(as_svg(figure), _describe(outcomes))
-
-
-def _plot_intervals(panel: Any, outcomes: Sequence[Outcome]) -> None:
-    _style(panel, "Excess by horizon, %")
-    for place, outcome in enumerate(outcomes):
-        if outcome.excess:
-            mean, width = 100 * outcome.excess.mean, 100 * (outcome.excess.half_width or 0)
-            panel.plot([place, place], [mean - width, mean + width], color=COLOURS["first"], linewidth=2, clip_on=False)
-            panel.plot([place - 0.14, place + 0.14], [mean, mean], color=COLOURS["second"], linewidth=4, clip_on=False)
-    panel.plot([-0.5, len(outcomes) - 0.5], [0, 0], color=COLOURS["wick"], linewidth=1, clip_on=False)
-    panel.set_xticks(range(len(outcomes)), [str(outcome.horizon) for outcome in outcomes])
-    panel.set_xlim(-0.5, len(outcomes) - 0.5)
+    """The mean excess of each horizon with its interval, and the excess of one session, added up over time."""
+    bars = [
+        (f"{outcome.horizon} sessions", 100 * outcome.excess.mean, _half_width(outcome))
+        for outcome in outcomes if outcome.excess
+    ]  # fmt: skip
+    days = [row for row in by_session if row["rule"] == outcomes[0].rule and row["horizon"] == HORIZONS[0]]
+    sums = list(itertools.accumulate(100 * row["excess"] for row in days))
+    if not sums:
+        return Markup("")
+    told = f"Excess of one session of {outcomes[0].rule}, added up from {days[0]['date']} to {days[-1]['date']}: {sums[-1]:+.2f} %."
+    return intervals(bars, _describe(outcomes)) + running_sum(sums, str(days[0]["date"]), str(days[-1]["date"]), told)
 
 
-def _plot_sum(panel: Any, rule: str, by_session: Sequence[dict[str, Any]]) -> None:
-    _style(panel, "One session, added up, %")
-    days = [row for row in by_session if row["rule"] == rule and row["horizon"] == HORIZONS[0]]
-    panel.plot(
-        range(len(days)),
-        100 * np.cumsum([row["excess"] for row in days]),
-        color=COLOURS["first"],
-        linewidth=1.4,
-        clip_on=False,
+def _half_width(outcome: Outcome) -> float | None:
+    estimate = outcome.excess
+    return (
+        100 * (estimate.high - estimate.low) / 2
+        if estimate and estimate.high is not None and estimate.low is not None
+        else None
     )
-    panel.plot([0, max(1, len(days) - 1)], [0, 0], color=COLOURS["wick"], linewidth=1, clip_on=False)
-    firsts = [i for i in range(1, len(days)) if days[i]["date"].month != days[i - 1]["date"].month]
-    shown = firsts[:: 1 + len(firsts) // 6]
-    panel.set_xticks(shown, [f"{days[i]['date']:%b %y}" for i in shown])
-
-
-def _style(panel: Any, title: str) -> None:
-    for spine in panel.spines.values():
-        spine.set_visible(False)
-    panel.patch.set_visible(False)
-    panel.tick_params(length=0, labelsize=10, labelcolor=COLOURS["text"])
-    panel.grid(axis="y", color=COLOURS["grid"], linewidth=0.7, clip_on=False)
-    panel.set_title(title, fontsize=11, color=COLOURS["text"], loc="left")
 
 
 def _describe(outcomes: Sequence[Outcome]) -> str:
     parts = [
         f"{outcome.horizon} sessions: {100 * outcome.excess.mean:+.2f} % "
-        + (f"plus or minus {100 * outcome.excess.half_width:.2f} %" if outcome.excess.half_width is not None else "of one block only")
+        + (f"plus or minus {width:.2f} %" if (width := _half_width(outcome)) is not None else "of too few blocks for an interval")
         for outcome in outcomes if outcome.excess
     ]  # fmt: skip
-    return f"Mean excess of the hits of {outcomes[0].rule}: {'; '.join(parts) or 'no hit whose horizon has passed'}."
+    return f"Mean excess of the hits of {outcomes[0].rule}: {'; '.join(parts)}."

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import TYPE_CHECKING, Any
 
+from pipeline import calendar
 from pipeline.calendar import session_before
 from pipeline.config import market
 from pipeline.database.connection import records
 from pipeline.database.markers import MarkerTarget
+from pipeline.report import hit_groups
 from pipeline.runs import journal
 from pipeline.sources.exchanges import NAMES, configured_exchanges, market_name
 from pipeline.version import code_version
 from pipeline.watchlist.day_view import create_day_view
-from pipeline.watchlist.scans import configured_scans
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -26,8 +26,9 @@ USUAL, YEAR = 20, 252
 
 
 def facts(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Any]:
-    """Everything that the page of the session shows but its charts."""
+    """Everything that the page of the session shows but its list; the view of the session is there afterwards."""
     create_day_view(connection, session)
+    coverage = _coverage(connection, session)
     return {
         "session": session,
         "previous": session_before(session),
@@ -37,39 +38,51 @@ def facts(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Any]:
         "simulated": market().source == "simulated",
         "version": code_version(),
         "listing": _listing(connection, session),
-        "watchlist": _watchlist(connection, session),
         "changes": _changes(connection, session),
         "breadth": _breadth(connection, session),
-        "coverage": _coverage(connection, session),
+        "coverage": coverage,
+        "covered": _covered(coverage),
+        "finality": _finality(connection, session),
+        "amendments": hit_groups.amendments(connection, session),
         "rejected": records(connection, "FROM rejected_bars WHERE date = ? ORDER BY symbol", session),
         "actions": records(connection, "FROM corporate_actions WHERE date = ? ORDER BY kind DESC, symbol", session),
         "corrections": _corrections(session),
         "durations": _durations(connection, session),
+    } | _made()
+
+
+def _made() -> Row:
+    """When the page is made: in short for its head, and in New York's and the operator's zone."""
+    now = calendar.now()
+    there, here = now.astimezone(calendar.NEW_YORK), now.astimezone()
+    return {
+        "made": f"{there:%Y-%m-%d %H:%M} New York"
+        + ("" if here.utcoffset() == there.utcoffset() else f", {here:%H:%M %Z}"),
+        "made_at": f"{there:%Y-%m-%d %H:%M %Z} in New York, {here:%Y-%m-%d %H:%M %Z} here",
     }
+
+
+def _covered(coverage: list[Row]) -> Row:
+    states = {row["state"]: row["symbols"] for row in coverage}
+    stored, expected = states.get("stored", 0), sum(states.values())
+    return {"stored": stored, "expected": expected, "share": stored / expected if expected else None}
+
+
+def _finality(connection: DuckDBPyConnection, session: dt.date) -> Row:
+    """Whether the bars of the session may still be corrected, where the database tells."""
+    if not hit_groups.has_column(connection, "stock_data", "is_final"):
+        return {"word": "Made", "text": "", "is_provisional": False}
+    (count,) = connection.execute(
+        "SELECT count(*) FROM stock_data WHERE date = ? AND NOT is_final", [session]
+    ).fetchall()[0]
+    if not count:
+        return {"word": "Final", "text": "every bar is confirmed, ", "is_provisional": False}
+    return {"word": "Provisional", "text": f"{count:,} bars may still be corrected, ", "is_provisional": True}
 
 
 def _listing(connection: DuckDBPyConnection, session: dt.date) -> dt.date | None:
     found = connection.execute("SELECT snapshot_date FROM session_universe WHERE date = ?", [session]).fetchone()
     return found[0] if found else None
-
-
-def _watchlist(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:
-    """The hits with the values that fired, the rule in its own words where it still is the configured one."""
-    rules = {scan.version: scan for scan in configured_scans()}
-    rows = records(
-        connection,
-        """
-        SELECT w.*, v.close / nullif(v.prev_close, 0) - 1 AS change FROM daily_watchlist w LEFT JOIN day_view v USING (symbol)
-        WHERE scan_date = ? ORDER BY w.priority, w.market_cap DESC, w.symbol
-        """,
-        session,
-    )
-    for row in rows:
-        rule = rules.get(row["rule_version"])
-        row["values"] = json.loads(row["fired"] or "{}")
-        row["condition"] = rule.condition if rule else ""
-        row["description"] = rule.description if rule else "a rule that has been changed since"
-    return rows
 
 
 def _changes(connection: DuckDBPyConnection, session: dt.date) -> dict[str, list[Row]] | None:
@@ -181,23 +194,3 @@ def _under_way(session: dt.date) -> dict[str, float]:
         and str(session) in run.dates
         and run.pipeline == "DailyPipeline"
     }
-
-
-def index_rows(connection: DuckDBPyConnection, sessions: list[dt.date]) -> list[Row]:
-    """For each of the sessions, the newest first: hits by rule, and the symbols that were stored and expected."""
-    return records(
-        connection,
-        """
-        SELECT d.date, coalesce(h.hits, MAP {}) AS hits, c.stored, c.expected
-        FROM (SELECT unnest(?::DATE[]) AS date) d
-        LEFT JOIN (
-            SELECT scan_date AS date, map_from_entries(list((scan_reason, hits))) AS hits
-            FROM (SELECT scan_date, scan_reason, count(*) AS hits FROM daily_watchlist GROUP BY ALL) GROUP BY scan_date
-        ) h USING (date)
-        LEFT JOIN (
-            SELECT date, count(*) FILTER (state = 'stored') AS stored, count(*) AS expected FROM price_coverage GROUP BY date
-        ) c USING (date)
-        ORDER BY d.date DESC
-        """,
-        sessions,
-    )

@@ -1,68 +1,75 @@
-"""The report page of a session, and the index of all pages: HTML files that need nothing else."""
+"""The report page of a session: an HTML file that needs nothing else."""
 
 from __future__ import annotations
 
 import datetime as dt
 import functools
 import pathlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from pipeline.calendar import NEW_YORK, session_after, session_before
 from pipeline.config import storage
+from pipeline.report import assets, hit_groups
 from pipeline.report import facts as report_facts
 
 if TYPE_CHECKING:
     import jinja2
     from duckdb import DuckDBPyConnection
 
-__all__ = ["figure", "index_path", "render", "render_index", "report_path"]
+SCRIPTS = ("charts.js", "list.js")
 
 
 def report_path(session: dt.date) -> pathlib.Path:
     return storage().root / "reports" / f"{session}.html"
 
 
-def index_path() -> pathlib.Path:
-    return storage().root / "reports" / "index.html"
+def evaluation_path() -> pathlib.Path:
+    return storage().root / "reports" / "evaluation.html"
 
 
-def pages_made() -> set[dt.date]:
-    """The sessions that have a page."""
-    return {dt.date.fromisoformat(path.stem) for path in index_path().parent.glob("????-??-??.html")}
+def pages() -> list[dt.date]:
+    """The sessions that have a page, the oldest first."""
+    found = (storage().root / "reports").glob("????-??-??.html")
+    return sorted(dt.date.fromisoformat(path.stem) for path in found)
 
 
-def render(connection: DuckDBPyConnection, session: dt.date) -> str:
-    """The page, from the tables; everything that came from outside is escaped."""
-    from pipeline.report.series import load_bars, series
+def neighbours(sessions: Iterable[dt.date]) -> list[dt.date]:
+    """Sessions beside these that have a page: what it says of the sessions next to it is to be said anew."""
+    wanted = set(sessions)
+    beside = {day for session in wanted for day in (session_before(session), session_after(session))}
+    return sorted(day for day in beside - wanted if report_path(day).exists())
+
+
+def render(
+    connection: DuckDBPyConnection, session: dt.date, others: Iterable[dt.date] = ()
+) -> tuple[str, dict[str, Any]]:
+    """The page, from the tables, and its facts; everything that came from outside is escaped.
+
+    `others` are sessions whose pages are made beside this one. Needs `track_record.prepare` of the session.
+    """
+    from pipeline.report.series import load_bars, packed, series
 
     facts = report_facts.facts(connection, session)
-    symbols = [row["symbol"] for row in facts["watchlist"]]
+    rows = hit_groups.hits(connection, session)
+    symbols = [row["symbol"] for row in rows]
     charted = series(load_bars(connection, symbols, session)) if symbols else {}
-    charts = {symbol: _chart().draw(each, symbol) for symbol, each in charted.items()}
-    return templates().get_template("report.html").render(facts, charts=charts)
-
-
-def render_index(connection: DuckDBPyConnection) -> str:
-    """The page with a line for each session that has a page."""
-    sessions = sorted(pages_made())
-    rows = report_facts.index_rows(connection, sessions)
-    rules = sorted({rule for row in rows for rule in row["hits"]})
-    return (
-        templates()
-        .get_template("index.html")
-        .render(
-            rows=rows,
-            rules=rules,
-            market=report_facts.market_name(),
-            simulated=report_facts.market().source == "simulated",
-        )
-    )
-
-
-@functools.cache
-def _chart() -> Any:
-    from pipeline.report.charts import CandleChart
-
-    return CandleChart()
+    known = {*others, *(day for day in (session_before(session), session_after(session)) if report_path(day).exists())}
+    facts |= {
+        "hits": len(rows),
+        "groups": hit_groups.groups(connection, session, rows, charted),
+        "strongest": max(
+            (row for row in rows if row["change"] is not None), key=lambda row: row["change"], default=None
+        ),
+        "charted": charted,
+        "bars": packed(charted) if charted else "",
+        "earlier": session_before(session) if session_before(session) in known else None,
+        "later": session_after(session) if session_after(session) in known else None,
+        "has_evaluation": evaluation_path().exists(),
+        "scripts": SCRIPTS if charted else (),
+    }
+    return templates().get_template("report.html").render(facts), facts
 
 
 @functools.cache
@@ -77,7 +84,10 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": figure, "compact": compact}
+    environment.globals |= {"text": assets.text, "policy": assets.policy}
+    environment.filters |= {
+        "figure": figure, "compact": compact, "moment": moment, "yahoo": yahoo_name, "tradingview": tradingview_name,
+    }  # fmt: skip
     return environment
 
 
@@ -96,3 +106,17 @@ def compact(value: object) -> str:
         if abs(value) >= size:
             return f"{value / size:,.1f}{unit}"
     return f"{value:,.0f}" if abs(value) >= 1e4 or isinstance(value, int) else f"{value:.4g}"
+
+
+def moment(value: dt.datetime) -> str:
+    return f"{value.astimezone(NEW_YORK):%Y-%m-%d %H:%M} New York"
+
+
+def yahoo_name(symbol: str) -> str:
+    """A symbol in an address of Yahoo, which writes a share class with a dash."""
+    return quote(symbol.replace("/", "-").replace(".", "-"), safe="")
+
+
+def tradingview_name(symbol: str) -> str:
+    """A symbol in an address of TradingView, which writes a share class with a dot."""
+    return quote(symbol.replace("/", "."), safe="")

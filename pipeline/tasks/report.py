@@ -5,18 +5,25 @@ from __future__ import annotations
 import datetime as dt
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from pipeline import calendar
 from pipeline.config import retention
 from pipeline.database.connection import reading
 from pipeline.files import age, write_text
-from pipeline.report.page import index_path, pages_made, render, render_index, report_path
+from pipeline.report.index_page import index_path, render_index
+from pipeline.report.page import neighbours, pages, render, report_path
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.notify import NotifySuccess
+from pipeline.watchlist import track_record
 
 
 class GenerateReport(SessionTask):
-    """`reports/D.html` of each session, and `reports/index.html` of all of them, from the tables."""
+    """`reports/D.html` of each session, and `reports/index.html` of all of them, from the tables.
+
+    The pages of the sessions beside them are made again, for they say what came and went since the session before, and
+    which page follows.
+    """
 
     table = "reports"
     heading = "report"
@@ -26,8 +33,8 @@ class GenerateReport(SessionTask):
     @classmethod
     def with_product(cls, sessions: set[dt.date]) -> set[dt.date]:
         """Those that have a page, or whose page has been cleaned up for its age, as the marker's age tells."""
-        pages = pages_made() if len(sessions) > 1 else {day for day in sessions if report_path(day).exists()}
-        return {day for day in sessions if day in pages or cls._is_outdated(day)}
+        made = set(pages()) if len(sessions) > 1 else {day for day in sessions if report_path(day).exists()}
+        return {day for day in sessions if day in made or cls._is_outdated(day)}
 
     @classmethod
     def _is_outdated(cls, session: dt.date) -> bool:
@@ -35,10 +42,19 @@ class GenerateReport(SessionTask):
         return marker.exists() and age(marker, calendar.now()) > dt.timedelta(days=retention().report_days)
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        wanted = [*sessions, *neighbours(sessions)]
+        told: dict[dt.date, dict[str, Any]] = {}
         with reading() as connection:
-            for number, session in enumerate(sessions, 1):
-                write_text(report_path(session), render(connection, session))
-                self.say(f"{number} of {len(sessions)} pages made", 100 * number // len(sessions))
-            write_text(index_path(), render_index(connection))
+            track_record.prepare(connection, wanted)
+            for number, session in enumerate(wanted, 1):
+                html, facts = render(connection, session, others=sessions)
+                write_text(report_path(session), html)
+                told[session] = {
+                    "page": str(report_path(session)),
+                    "median_change": facts["breadth"]["median_change"],
+                    "is_provisional": facts["finality"]["is_provisional"],
+                }
+                self.say(f"{number} of {len(wanted)} pages made", 100 * number // len(wanted))
+            write_text(index_path(), render_index(connection, told))
         self.finish_all(sessions)
-        return {session: {"page": str(report_path(session))} for session in sessions}
+        return {session: told[session] for session in sessions}

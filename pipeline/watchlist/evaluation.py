@@ -2,25 +2,26 @@
 
 A rule is applied to the view of each session as it was scanned: bars, indicators and listing of that session and the one
 before, nothing later. The return of h sessions goes from the close of the session to the last close up to h sessions of
-the calendar later, so that a symbol which left counts with its last price. What a hit earned beyond the median of all
-symbols of its session is its excess; the hit rate is the share of hits with a positive one.
+the calendar later, so that a symbol which left counts with its last price. What a hit earned beyond the mean of all
+symbols of its session is its excess; for it, returns are cut at the 1st and the 99th percentile of their session, so that
+no single company carries a result. The hit rate is the share of hits above the median.
 
-Hits of one day move together, and windows of h sessions overlap. The uncertainty is therefore that of blocks of h
-sessions (a ratio of sums over independent blocks, 95 % by Student's t), not of single hits.
+Hits of one day move together, and windows of h sessions overlap: the uncertainty is that of blocks of h sessions that
+have passed (`pipeline.watchlist.intervals`), a rest at the end being part of the last whole block. All intervals of an
+evaluation are judged at once.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import math
-import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.calendar import sessions, sessions_between
 from pipeline.errors import EvaluationError
 from pipeline.watchlist.hits import day_view, find_hits
+from pipeline.watchlist.intervals import Estimate, discoveries, mean, rate
 from pipeline.watchlist.sandbox import sandbox
 from pipeline.watchlist.scans import CheckedScan
 
@@ -29,18 +30,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 HORIZONS = (1, 5, 20)
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A mean with the half width of its 95 % interval; the width is None where fewer than two blocks tell of it."""
-
-    mean: float
-    half_width: float | None
-
-    def excludes(self, chance: float) -> bool:
-        """Whether what chance gives lies outside the interval; False when there is none."""
-        return self.half_width is not None and abs(self.mean - chance) > self.half_width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +79,7 @@ def evaluate(
     _prepare(connection, chosen, hits)
     return Evaluation(
         chosen[0], chosen[-1], len(chosen), sum(known[day] > day for day in chosen), len(asked) - len(chosen),
-        [_outcome(connection, scan.name, horizon) for scan in declared for horizon in HORIZONS], _by_session(connection),
+        _judged(_outcomes(connection, [scan.name for scan in declared])), _by_session(connection),
     )  # fmt: skip
 
 
@@ -134,8 +123,14 @@ def _prepare(connection: DuckDBPyConnection, chosen: Sequence[dt.date], hits: pa
         ), moves AS (
             SELECT p.symbol, p.date, p.horizon, p.block, b.close / p.entry - 1 AS return, b.date < p.at AS is_early
             FROM priced p ASOF JOIN stock_data b ON b.symbol = p.symbol AND b.date <= p.at
+        ), market AS (
+            SELECT date, horizon, median(return) AS middle, quantile_cont(return, 0.01) AS low,
+                   quantile_cont(return, 0.99) AS high
+            FROM moves GROUP BY ALL
+        ), cut AS (
+            SELECT *, greatest(low, least(high, return)) AS kept FROM moves JOIN market USING (date, horizon)
         )
-        SELECT *, return - median(return) OVER (PARTITION BY date, horizon) AS excess FROM moves
+        SELECT *, kept - avg(kept) OVER (PARTITION BY date, horizon) AS excess, return > middle AS is_better FROM cut
         """
     )
     connection.register("found", hits)
@@ -146,13 +141,7 @@ def _prepare(connection: DuckDBPyConnection, chosen: Sequence[dt.date], hits: pa
 def _place_ends(connection: DuckDBPyConnection, chosen: Sequence[dt.date]) -> None:
     """The temporary table `ends`: where each horizon of each session ends, as far as bars are stored up to there."""
     (newest,) = connection.execute("SELECT max(date) FROM stock_data").fetchall()[0]
-    calendar = sessions()
-    place = {day: number for number, day in enumerate(calendar)}
-    rows = [
-        (day, horizon, place[day] // horizon, calendar[place[day] + horizon])
-        for day in chosen for horizon in HORIZONS
-        if place[day] + horizon < len(calendar) and calendar[place[day] + horizon] <= newest
-    ]  # fmt: skip
+    rows = [(day, horizon, block, at) for horizon in HORIZONS for day, block, at in blocks(chosen, horizon, newest)]
     columns = list(map(list, zip(*rows, strict=True))) or [[], [], [], []]
     connection.execute(
         """
@@ -163,52 +152,63 @@ def _place_ends(connection: DuckDBPyConnection, chosen: Sequence[dt.date]) -> No
     )
 
 
-def _outcome(connection: DuckDBPyConnection, rule: str, horizon: int) -> Outcome:
-    blocks = connection.execute(
+def blocks(chosen: Sequence[dt.date], horizon: int, newest: dt.date) -> list[tuple[dt.date, int, dt.date]]:
+    """Each session whose horizon has passed by `newest`, with the number of its block and the session of its end.
+
+    A block has `horizon` sessions or, the last one, up to twice as many less one.
+    """
+    calendar = sessions()
+    place = {day: number for number, day in enumerate(calendar)}
+    ends = {day: calendar[place[day] + horizon] for day in chosen if place[day] + horizon < len(calendar)}
+    mature = [day for day in chosen if day in ends and ends[day] <= newest]
+    last = max(1, len(mature) // horizon) - 1
+    return [(day, min(number // horizon, last), ends[day]) for number, day in enumerate(mature)]
+
+
+def _outcomes(connection: DuckDBPyConnection, rules: Sequence[str]) -> list[Outcome]:
+    """One of each rule and horizon, each judged by itself."""
+    summed: dict[tuple[str, int], list[tuple[int, float, int]]] = {}
+    for rule, horizon, *sums in connection.execute(
         """
-        SELECT count(*), sum(f.excess), sum((f.excess > 0)::INTEGER) FROM rule_hits h
-        JOIN forward f ON f.symbol = h.symbol AND f.date = h.date
-        WHERE h.scan = ? AND f.horizon = ? GROUP BY f.block ORDER BY f.block
-        """,
-        [rule, horizon],
-    ).fetchall()
-    hits, early, median = connection.execute(
+        SELECT h.scan, f.horizon, count(*), sum(f.excess), sum(f.is_better::INTEGER) FROM rule_hits h
+        JOIN forward f ON f.symbol = h.symbol AND f.date = h.date GROUP BY h.scan, f.horizon, f.block ORDER BY f.block
         """
-        SELECT count(DISTINCT (h.symbol, h.date)), count(*) FILTER (f.is_early), median(f.return) FROM rule_hits h
-        LEFT JOIN forward f ON f.symbol = h.symbol AND f.date = h.date AND f.horizon = $horizon WHERE h.scan = $rule
-        """,
-        {"rule": rule, "horizon": horizon},
-    ).fetchall()[0]
-    counts = [count for count, _, _ in blocks]
+    ).fetchall():
+        summed.setdefault((rule, horizon), []).append((sums[0], sums[1], sums[2]))
+    hits = dict(connection.execute("SELECT scan, count(*) FROM rule_hits GROUP BY scan").fetchall())
+    facts = {(rule, horizon): (early, median) for rule, horizon, early, median in connection.execute(
+        """
+        SELECT h.scan, f.horizon, count(*) FILTER (f.is_early), median(f.return) FROM rule_hits h
+        JOIN forward f ON f.symbol = h.symbol AND f.date = h.date GROUP BY ALL
+        """
+    ).fetchall()}  # fmt: skip
+    return [
+        _outcome(rule, horizon, hits.get(rule, 0), summed.get((rule, horizon), []), *facts.get((rule, horizon), (0, None)))
+        for rule in rules for horizon in HORIZONS
+    ]  # fmt: skip
+
+
+def _outcome(
+    rule: str, horizon: int, hits: int, sums: Sequence[tuple[int, float, int]], early: int, median: float | None
+) -> Outcome:
+    counts = [count for count, _, _ in sums]
     return Outcome(
         rule, horizon, hits, sum(counts), early, median,
-        ratio(counts, [excess for _, excess, _ in blocks]), ratio(counts, [better for _, _, better in blocks]),
+        mean(counts, [excess for _, excess, _ in sums], horizon), rate(counts, [better for _, _, better in sums], horizon),
     )  # fmt: skip
 
 
-def ratio(counts: Sequence[int], sums: Sequence[float]) -> Estimate | None:
-    """The mean over all hits of independent blocks, with the error of a ratio of sums; None without a hit."""
-    total, number = sum(counts), len(counts)
-    if total == 0:
-        return None
-    mean = sum(sums) / total
-    if number < 2:
-        return Estimate(mean, None)
-    scatter = sum((part - mean * count) ** 2 for count, part in zip(counts, sums, strict=True))
-    error = math.sqrt(scatter * number / (number - 1)) / total
-    return Estimate(mean, student(number - 1) * error)
+def _judged(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes with those estimates marked that stay discoveries when all of them are judged at once."""
+    marks = iter(
+        discoveries([each.p_value if each else None for one in outcomes for each in (one.excess, one.hit_rate)])
+    )
 
+    def marked(estimate: Estimate | None) -> Estimate | None:
+        mark = next(marks)
+        return dataclasses.replace(estimate, is_discovery=mark) if estimate else None
 
-def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, by the expansion of Cornish and Fisher; exact for 1 and 2 degrees of freedom."""
-    if freedom <= 2:
-        return {1: 12.7062, 2: 4.3027}[freedom]
-    z = statistics.NormalDist().inv_cdf(0.975)
-    terms = (
-        (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )  # fmt: skip
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+    return [dataclasses.replace(each, excess=marked(each.excess), hit_rate=marked(each.hit_rate)) for each in outcomes]
 
 
 def _by_session(connection: DuckDBPyConnection) -> list[dict[str, Any]]:

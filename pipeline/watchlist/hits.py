@@ -34,8 +34,13 @@ def watchlist_rows(view: pa.Table, declared: Iterable[CheckedScan]) -> pa.Table:
             SELECT d.date AS scan_date, d.symbol, d.exchange, d.name, d.sector, d.market_cap, h.scan AS scan_reason, h.priority,
                    d.close AS close_price, d.volume, d.rsi_14, d.bb_position, d.volume_ratio,
                    CASE WHEN d.market_cap >= 50e9 THEN 1 WHEN d.market_cap >= 10e9 THEN 2 ELSE 3 END AS market_cap_tier,
-                   h.rule_version, h.fired
-            FROM (SELECT DISTINCT ON (symbol) * FROM hits ORDER BY symbol, priority, scan) h
+                   h.rule_version, h.fired, h.place, h.found, h.also_found_by
+            FROM (
+                SELECT DISTINCT ON (symbol) *,
+                       list_filter(list(scan) OVER (PARTITION BY symbol ORDER BY priority, scan
+                           ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING), lambda other: other <> scan) AS also_found_by
+                FROM hits ORDER BY symbol, priority, scan
+            ) h
             JOIN day_view d USING (symbol) ORDER BY h.priority, d.market_cap DESC, d.symbol
             """
         ).to_arrow_table()
@@ -44,14 +49,16 @@ def watchlist_rows(view: pa.Table, declared: Iterable[CheckedScan]) -> pa.Table:
 def find_hits(connection: DuckDBPyConnection, declared: Iterable[CheckedScan]) -> None:
     """The table `hits` of the sandbox: date, symbol, scan, priority, rule_version and, as JSON, the values that fired.
 
-    A symbol found by several scans is there several times. Raises ScanError.
+    `place` is that in the order of the scan, `found` the number of symbols that its condition held for on that day. A
+    symbol found by several scans is there several times. Raises ScanError.
     """
     import duckdb
 
     connection.execute(
         """
         CREATE OR REPLACE TABLE hits
-        (date DATE, symbol VARCHAR, scan VARCHAR, priority INTEGER, rule_version VARCHAR, fired VARCHAR)
+        (date DATE, symbol VARCHAR, scan VARCHAR, priority INTEGER, rule_version VARCHAR, fired VARCHAR, place INTEGER,
+         found INTEGER)
         """
     )
     for scan in declared:
@@ -65,9 +72,12 @@ def _query(scan: CheckedScan) -> str:
     """The best `limit` rows of each day."""
     fired = ", ".join(f"""'{column}', "{column}\"""" for column in scan.columns)
     return f"""
-        SELECT date, symbol, $scan, $priority, $version, json_object({fired})::VARCHAR FROM day_view
+        SELECT date, symbol, $scan, $priority, $version, json_object({fired})::VARCHAR,
+               row_number() OVER (PARTITION BY date {ranked(scan.order)}) AS place_in_order,
+               count(*) OVER (PARTITION BY date)
+        FROM day_view
         WHERE {holds(scan.condition)}
-        QUALIFY row_number() OVER (PARTITION BY date {ranked(scan.order)}) <= $limit
+        QUALIFY place_in_order <= $limit
     """
 
 

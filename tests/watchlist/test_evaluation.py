@@ -5,16 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import math
 import pathlib
-import random
 import statistics
 
 import duckdb
+import numpy as np
 import pytest
 
 from pipeline.database.connection import reading, writing
 from pipeline.errors import EvaluationError
 from pipeline.report.evaluation_page import render_evaluation
-from pipeline.watchlist.evaluation import Estimate, Evaluation, Outcome, evaluate, ratio, student
+from pipeline.watchlist.evaluation import Evaluation, Outcome, blocks, evaluate
 from pipeline.watchlist.scans import CheckedScan, Scan, check
 from tests.support.stored_market import GONE, LAST, SESSIONS, bars, fill
 
@@ -47,8 +47,8 @@ def forward(symbol: str, day: dt.date, horizon: int) -> float | None:
     return last / CLOSES[symbol, day] - 1
 
 
-def by_hand(symbols: list[str], horizon: int) -> list[tuple[dt.date, float]]:
-    """Session and excess of each hit of a rule that finds these symbols on each session."""
+def by_hand(symbols: list[str], horizon: int) -> list[tuple[float, bool]]:
+    """Excess of each hit of a rule that finds these symbols on each session, and whether it beat the median."""
     found = []
     for day in DONE:
         universe = [forward(symbol, listed, horizon) for symbol, listed in CLOSES if listed == day]
@@ -56,18 +56,26 @@ def by_hand(symbols: list[str], horizon: int) -> list[tuple[dt.date, float]]:
         for symbol in symbols:
             own = forward(symbol, day, horizon) if (symbol, day) in CLOSES else None
             if own is not None:
-                found.append((day, own - statistics.median(returns)))
+                low, high = np.quantile(returns, [0.01, 0.99])
+                found.append(
+                    (
+                        float(np.clip(own, low, high) - np.clip(returns, low, high).mean()),
+                        own > statistics.median(returns),
+                    )
+                )
     return found
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 20])
 def test_excess_is_that_of_a_plain_calculation(stored: pathlib.Path, horizon: int) -> None:
     outcome = next(each for each in judge(rule("symbol IN ('K03', 'K07', 'K11')")).outcomes if each.horizon == horizon)
-    expected = [excess for _, excess in by_hand(["K03", GONE, "K11"], horizon)]
+    expected = by_hand(["K03", GONE, "K11"], horizon)
     assert outcome.mature == len(expected)
-    assert outcome.excess and math.isclose(outcome.excess.mean, statistics.fmean(expected), rel_tol=1e-9)
+    assert outcome.excess and math.isclose(
+        outcome.excess.mean, statistics.fmean(excess for excess, _ in expected), rel_tol=1e-9
+    )
     assert outcome.hit_rate and math.isclose(
-        outcome.hit_rate.mean, sum(value > 0 for value in expected) / len(expected)
+        outcome.hit_rate.mean, sum(better for _, better in expected) / len(expected)
     )
 
 
@@ -94,17 +102,17 @@ def hits_of(found: Evaluation) -> dict[dt.date, int]:
 def test_rule_that_finds_all_has_no_excess_and_one_that_knows_tomorrow_has(stored: pathlib.Path) -> None:
     every = judge(rule("close > 0")).outcomes[0]
     assert every.excess and every.hit_rate
-    assert (
-        not every.excess.excludes(0) and abs(every.hit_rate.mean - 0.5) < 0.02
-    )  # half of the universe lies above its median
+    assert abs(every.excess.mean) < 1e-12
+    assert not every.excess.is_discovery
+    assert abs(every.hit_rate.mean - 0.5) < 0.02, "half of the universe lies above its median"
     with writing() as connection:
         connection.execute(
             "UPDATE technical_indicators t SET rsi_14 = CASE WHEN n.close > s.close * 1.01 THEN 0 ELSE 100 END "
             "FROM stock_data s ASOF JOIN stock_data n ON n.symbol = s.symbol AND n.date > s.date WHERE s.symbol = t.symbol AND s.date = t.date"
         )
     sure = judge(rule("rsi_14 = 0")).outcomes[0]
-    assert sure.excess and sure.excess.mean > 0.01 and sure.excess.excludes(0)
-    assert sure.hit_rate and sure.hit_rate.mean > 0.9 and sure.hit_rate.excludes(0.5)
+    assert sure.excess and sure.excess.mean > 0.01 and sure.excess.is_discovery
+    assert sure.hit_rate and sure.hit_rate.mean > 0.9 and sure.hit_rate.is_discovery
 
 
 def test_listing_of_a_later_day_is_counted_and_can_be_left_out(stored: pathlib.Path) -> None:
@@ -128,43 +136,32 @@ def test_rule_without_a_hit_has_no_estimate(stored: pathlib.Path) -> None:
     assert {(each.hits, each.mature, each.excess) for each in judge(rule("close < 0")).outcomes} == {(0, 0, None)}
 
 
-@pytest.mark.parametrize(
-    ("freedom", "quantile", "error"),
-    [
-        (1, 12.7062047, 1e-5), (2, 4.30265273, 1e-4), (3, 3.18244631, 4e-3), (4, 2.77644511, 9e-4), (5, 2.57058184, 3e-4),
-        (6, 2.44691185, 1.1e-4), (10, 2.22813885, 8.5e-6), (20, 2.08596345, 3e-7), (30, 2.04227246, 5e-8),
-        (1000, 1.96233908, 1e-8),
-    ],
-)  # fmt: skip
-def test_student_quantile_is_that_of_the_tables(freedom: int, quantile: float, error: float) -> None:
-    """To what the terms left out make: a term that is wrong by a hundredth is seen."""
-    assert abs(student(freedom) - quantile) < error
+def test_blocks_are_whole_and_a_rest_belongs_to_the_last_one() -> None:
+    """32 sessions at a horizon of 20: twelve have passed, which is no whole block, let alone two."""
+    days = SESSIONS[-32:]
+    assert {block for _, block, _ in blocks(days, 20, days[-1])} == {0}
+    placed = blocks(SESSIONS[-108:], 20, LAST)
+    assert [sum(block == number for _, block, _ in placed) for number in range(4)] == [20, 20, 20, 28]
+    assert all(SESSIONS.index(end) - SESSIONS.index(day) == 20 for day, _, end in placed)
 
 
-def test_interval_covers_the_truth_as_often_as_it_says() -> None:
-    """Hits of one block share a common move: intervals from single hits would cover the truth in a quarter of the cases."""
-    draw, covered = random.Random(7), 0
-    for _ in range(400):
-        blocks = [(count := draw.randint(1, 30), count * draw.gauss(0.01, 0.02)) for _ in range(25)]
-        found = ratio([count for count, _ in blocks], [total for _, total in blocks])
-        assert found and found.half_width
-        covered += abs(found.mean - 0.01) <= found.half_width
-    assert 0.90 <= covered / 400 <= 0.98
-
-
-def test_one_block_tells_no_width() -> None:
-    assert ratio([4], [0.4]) == Estimate(0.1, None) and ratio([], []) is None
-    assert not Estimate(0.1, None).excludes(0)
+def test_an_interval_needs_five_whole_blocks(stored: pathlib.Path) -> None:
+    """50 sessions: 49 blocks of one, 9 of five (45 have passed), 1 of twenty (30 have passed)."""
+    rule_of_one = judge(rule("symbol = 'K03'")).outcomes
+    assert [each.excess is not None and each.excess.low is not None for each in rule_of_one] == [True, True, False]
+    fewer = judge(rule("symbol = 'K03'"), last=DONE[28]).outcomes[1]
+    assert fewer.excess
+    assert fewer.excess.low is not None, "the bars behind the range count: 29 sessions have five blocks"
+    few = judge(rule("symbol = 'K03'"), last=DONE[23]).outcomes[1]
+    assert few.excess
+    assert few.excess.low is None
+    assert not few.excess.is_discovery
 
 
 def test_page_shows_every_rule_and_keeps_text(stored: pathlib.Path) -> None:
     declared = [rule("close > 0 AND name <> '<b>'", name="first"), rule("close < 0", name="second")]
     html = render_evaluation(judge(*declared), declared, simulated=True)
-    assert (
-        html.count("<svg role=") == 2
-        and "Mean excess of the hits of first" in html
-        and "no hit whose horizon has passed" in html
-    )
+    assert html.count("<svg role=") == 2 and "Mean excess of the hits of first" in html
     assert "&lt;b&gt;" in html and "<b>" not in html and "Simulated market" in html
     assert "http" not in html.replace("http-equiv", "")
 

@@ -145,3 +145,15 @@ def test_a_tier_begins_at_its_limit(stored: pathlib.Path, market_cap: float | No
     with writing() as connection:
         connection.execute("UPDATE symbol_snapshots SET market_cap = ? WHERE symbol = ?", [market_cap, CRASHED])
     assert found(scan())[CRASHED]["market_cap_tier"] == tier
+
+
+def test_a_hit_knows_its_place_what_its_rule_found_and_who_else_found_it(stored: pathlib.Path) -> None:
+    first = scan(name="first", order="market_cap DESC", limit=3)
+    second = scan(name="second", priority=2, condition="market_cap > 0", order="market_cap", limit=100)
+    rows = found(first, second)
+    largest = sorted(rows, key=lambda symbol: -float(str(rows[symbol]["market_cap"])))
+    assert [(rows[symbol]["place"], rows[symbol]["found"]) for symbol in largest[:3]] == [(1, 39), (2, 39), (3, 39)]
+    assert [rows[symbol]["also_found_by"] for symbol in largest[:4]] == [["second"]] * 3 + [[]]
+    assert (rows[largest[3]]["scan_reason"], rows[largest[3]]["place"]) == ("second", 36), (
+        "its place among all it found"
+    )

@@ -13,8 +13,10 @@ from pipeline.config import market
 from pipeline.database.connection import reading
 from pipeline.database.replica import published
 from pipeline.files import write_text
-from pipeline.report.evaluation_page import page_path, render_evaluation
-from pipeline.watchlist.evaluation import Estimate, Evaluation, evaluate
+from pipeline.report.evaluation_page import render_evaluation
+from pipeline.report.page import evaluation_path
+from pipeline.watchlist.evaluation import Evaluation, evaluate
+from pipeline.watchlist.intervals import Estimate
 from pipeline.watchlist.scans import configured_scans
 
 DAY = click.DateTime(["%Y-%m-%d"])
@@ -48,37 +50,31 @@ def command(start: dt.datetime, stop: dt.datetime, strict: bool, output: pathlib
         screen.print(
             f"{found.later_listings} of {found.sessions} sessions used a listing of a later day (--strict leaves them out)"
         )
-    page = output or page_path()
+    page = output or evaluation_path()
     write_text(page, render_evaluation(found, declared, market().source == "simulated"))
     click.echo(f"page: {page}")
 
 
 def as_table(found: Evaluation) -> Table:
     table = Table(
-        title=f"{found.first} to {found.last}, {found.sessions} sessions; * the 95 % interval is without 0 % or 50 %"
+        title=f"{found.first} to {found.last}, {found.sessions} sessions; in brackets the 95 % interval",
+        caption="* remains when all results are judged at once (false discoveries held at 5 %)",
     )
-    for heading in (
-        "Rule",
-        "Sessions",
-        "Hits",
-        "Past it",
-        "Early",
-        "Median return, %",
-        "Mean excess, %",
-        "Hit rate, %",
-    ):
+    for heading in ("Rule", "Sessions", "Hits", "Past it", "Median return, %", "Mean excess, %", "Hit rate, %"):
         table.add_column(heading, justify="left" if heading == "Rule" else "right")
     for each in found.outcomes:
         median = "–" if each.median_return is None else f"{100 * each.median_return:+.2f}"
         table.add_row(
-            each.rule, str(each.horizon), f"{each.hits:,}", f"{each.mature:,}", f"{each.early:,}", median,
-            _estimate(each.excess, "+.2f", 0), _estimate(each.hit_rate, ".1f", 0.5),
+            each.rule, str(each.horizon), f"{each.hits:,}", f"{each.mature:,}", median,
+            _estimate(each.excess, "+.2f"), _estimate(each.hit_rate, ".1f"),
         )  # fmt: skip
     return table
 
 
-def _estimate(value: Estimate | None, form: str, chance: float) -> str:
+def _estimate(value: Estimate | None, form: str) -> str:
     if value is None:
         return "–"
-    width = "" if value.half_width is None else f" ± {100 * value.half_width:.2f}"
-    return f"{100 * value.mean:{form}}{width}{' *' if value.excludes(chance) else '  '}"
+    if value.low is None or value.high is None:
+        return f"{100 * value.mean:{form}}, too few blocks"
+    interval = f"({100 * value.low:{form}} to {100 * value.high:{form}})"
+    return f"{100 * value.mean:{form}} {interval}{' *' if value.is_discovery else '  '}"
