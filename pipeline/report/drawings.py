@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-SPARK_STEP, SPARK_HEIGHT = 4, 48
+#: Sessions of the small chart in a row, and its measures.
+SPARK, SPARK_STEP, SPARK_HEIGHT = 60, 4, 48
 WIDTH, HEIGHT = 480, 200
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.calendar import session_before
 from pipeline.database.connection import records
-from pipeline.report.drawings import sparkline
-from pipeline.report.series import SPARK, Series
+from pipeline.report.drawings import SPARK, sparkline
 from pipeline.watchlist.scans import CheckedScan, configured_scans
 from pipeline.watchlist.track_record import track_records
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from pipeline.report.series import Series
 
 Row = dict[str, Any]
 

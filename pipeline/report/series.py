@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 Values = npt.NDArray[np.float64]
 
-#: Sessions of a chart, and of the small one in a row of the list. The first is what 30 hits have room for in 300 kB.
-SHOWN, SPARK = 300, 60
+#: Sessions of a chart: what 30 hits have room for in 300 kB.
+SHOWN = 300
 #: Columns of a chart, by their unit: multiples of 1 / tick, of the volume's unit, of a tenth.
 PRICES = ("close", "bb_upper", "bb_middle", "sma_50", "macd", "macd_signal")
 VOLUMES, TENTHS = ("volume", "avg_volume_30"), ("rsi_14",)
