@@ -29,6 +29,13 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
+def local(moment: dt.datetime) -> str:
+    """A moment for people: in New York's time, and in the operator's own where that is another."""
+    there, here = moment.astimezone(NEW_YORK), moment.astimezone()
+    text = f"{there:%Y-%m-%d %H:%M} New York"
+    return text if there.utcoffset() == here.utcoffset() else f"{text} ({here:%Y-%m-%d %H:%M %Z})"
+
+
 @functools.cache
 def exchange(code: str) -> ExchangeCalendar:
     """The exchange's calendar from 1990 to a year from now.

@@ -268,7 +268,7 @@ class alerts(luigi.Config):
 class retention(luigi.Config):
     raw_days = luigi.IntParameter(
         default=650,
-        description="days that raw answers are kept, counted from their session; 420 sessions, which a rebuild without a source takes, are some 610 days",
+        description="days that raw answers are kept; a rebuild of a session without a source takes those of 420 sessions, some 610 days",
     )
     report_days = luigi.IntParameter(default=400, description="days that report pages are kept")
     log_days = luigi.IntParameter(default=30, description="days that log files are kept")

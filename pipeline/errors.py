@@ -8,11 +8,15 @@ from luigi.parameter import ParameterException
 
 
 class PipelineError(Exception):
-    """A situation that an operator can understand and act upon."""
+    """A situation that an operator can understand and act upon. `may_pass`: by waiting alone, so that a retry may help."""
+
+    may_pass = True
 
 
 class ConfigurationError(PipelineError):
     """A setting has a value that cannot work."""
+
+    may_pass = False
 
 
 class CommandLineError(PipelineError):
@@ -56,9 +60,13 @@ class DatabaseLockedError(PipelineError):
 class DatabaseDamagedError(PipelineError):
     """The database file is there and cannot be opened: truncated, overwritten, or of something else."""
 
+    may_pass = False
+
 
 class DatabaseNewerError(PipelineError):
     """The database was migrated by a newer version of the code."""
+
+    may_pass = False
 
 
 class DataFolderError(PipelineError):
@@ -71,6 +79,8 @@ class RestoreError(PipelineError):
 
 class MixedSourcesError(PipelineError):
     """The database was filled from another source than the configured one."""
+
+    may_pass = False
 
 
 class RunInProgressError(PipelineError):
@@ -134,6 +144,8 @@ class SourceOutageError(PipelineError):
 class NotReceivedError(PipelineError):
     """`[market] offline` forbids to ask a source, and what is needed was never received."""
 
+    may_pass = False
+
 
 class CoverageError(PipelineError):
     """Too small a share of the expected symbols was delivered."""
@@ -142,12 +154,20 @@ class CoverageError(PipelineError):
 class FilesSourceError(PipelineError):
     """The folder of `source = files` lacks a file or a column."""
 
+    may_pass = False
+
+
+class SessionFailedError(PipelineError):
+    """A session of a combined run met an error that nobody foresaw; alone, it fails with that error itself."""
+
 
 # --- Spark, replica ----------------------------------------------------------------------------------------------
 
 
 class JavaNotFoundError(PipelineError):
     """No Java runtime of the needed version is installed."""
+
+    may_pass = False
 
 
 class SparkJobError(PipelineError):
@@ -161,9 +181,13 @@ class ReplicaError(PipelineError):
 class ScanError(PipelineError):
     """A scan of the configuration cannot be run."""
 
+    may_pass = False
+
 
 class ExpressionError(PipelineError):
     """An expression of a scan is more than an expression, or names something that does not exist."""
+
+    may_pass = False
 
 
 # --- Redis, messages ---------------------------------------------------------------------------------------------
@@ -215,3 +239,5 @@ class QueryError(PipelineError):
 
 class DefinitionError(PipelineError):
     """An indicator of `[indicators] extra` cannot be computed."""
+
+    may_pass = False

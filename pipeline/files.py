@@ -10,6 +10,8 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+from pipeline import owner
+
 #: Suffix of files in the making; those that a killed process left are swept by CleanUpFiles.
 PARTIAL = ".partial"
 #: Suffix of what was received, and cannot be read any more.
@@ -22,7 +24,7 @@ logger = logging.getLogger("pipeline")
 def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A temporary name beside `path`; after the block it is synced to disk and renamed to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    temporary = unfinished(path)
     try:
         yield temporary
         sync(temporary)
@@ -36,7 +38,7 @@ def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
 def atomic_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A temporary folder beside `path`; after the block it is renamed to `path`, unless that exists by then and stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    temporary = unfinished(path)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
@@ -56,10 +58,15 @@ def set_aside(path: pathlib.Path) -> None:
     logger.warning("%s is damaged and set aside; what it answered is asked for again", path)
 
 
-def writer(temporary: pathlib.Path) -> int:
-    """The process that writes, or wrote, a file of `atomic_path`; this one where the name does not tell."""
-    number = temporary.name.removesuffix(PARTIAL).rpartition(".")[2]
-    return int(number) if number.isdigit() else os.getpid()
+def unfinished(path: pathlib.Path) -> pathlib.Path:
+    """The name, beside `path`, of a file or folder of this process in the making."""
+    return path.with_name(f".{path.name}!{owner.this_process()}{PARTIAL}")
+
+
+def is_abandoned(temporary: pathlib.Path) -> bool:
+    """Whether the process that was making an unfinished file or folder is gone, as far as its name tells."""
+    by = owner.parse(temporary.name.removesuffix(PARTIAL).rpartition("!")[2])
+    return by is None or by.is_gone
 
 
 def sync(path: pathlib.Path) -> None:

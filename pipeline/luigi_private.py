@@ -13,9 +13,12 @@ from typing import Any
 import luigi
 import luigi.configuration
 import luigi.interface
-from luigi.scheduler import PENDING, RUNNING, Scheduler, Task
+from luigi import execution_summary
+from luigi.rpc import RemoteScheduler, RPCError
+from luigi.scheduler import BATCH_RUNNING, PENDING, RUNNING, Scheduler, Task
 from luigi.task_register import Register
-from luigi.worker import TaskProcess, _get_retry_policy_dict
+from luigi.worker import TaskProcess, Worker, _get_retry_policy_dict
+from tenacity import Retrying
 
 #: Settings of [core] that Luigi reads past its own parameters, and would warn of, as unknown, on each run.
 RPC_SETTINGS = frozenset({"rpc_retry_wait", "rpc_retry_attempts", "rpc_connect_timeout"})
@@ -24,7 +27,10 @@ RPC_SETTINGS = frozenset({"rpc_retry_wait", "rpc_retry_attempts", "rpc_connect_t
 WORKER_PREFIX = "[pid %s] Worker %s "
 
 #: Lines about the scheduling itself, of no news to somebody who has one worker and one scheduler.
-CHATTER = ("Informed scheduler that task", "Done scheduling tasks", "Worker Worker(")
+CHATTER = ("Informed scheduler that task", "Done scheduling tasks", "Worker Worker(", "Did not schedule ")
+
+#: The line that goes with an exception which ends the command line with `[retcode] unhandled_exception`.
+UNCAUGHT = "Uncaught exception in luigi"
 
 #: How the error begins of a task that Luigi found its requirements undone for: it is put back, and has not failed.
 PUT_BACK = "Unfulfilled dependenc"
@@ -102,7 +108,19 @@ class OpenScheduler(Scheduler):
         return {worker.id for worker in self._state.get_active_workers()}
 
     def running_tasks(self) -> list[Task]:
-        return list(self._state.get_active_tasks_by_status(RUNNING))
+        """The tasks that some worker has in hand; those of a combined task before it."""
+        return list(self._state.get_active_tasks_by_status(BATCH_RUNNING, RUNNING))
+
+    def known_task(self, task_id: str) -> Task | None:
+        return self._state.get_task(task_id)
+
+    def take_policy(self, task: Task, policy: dict[str, Any]) -> None:
+        """Have a new retry policy count for the failure that comes with it: Luigi counts first, and takes it then."""
+        task.retry_policy = self._generate_retry_policy(policy)
+
+    def enable(self, task: Task) -> None:
+        """Have a task that was given up wait for a worker again, its failures forgotten."""
+        self._state.re_enable(task, self._config)
 
     def put_back(self, task: Task) -> None:
         """Have a task, and those that it combines, wait for a worker again."""
@@ -119,3 +137,67 @@ class OpenScheduler(Scheduler):
     def _prune_tasks(self) -> None:
         self.before_pruning()
         super()._prune_tasks()
+
+
+class OpenRemoteScheduler(RemoteScheduler):
+    """Luigi's client of the central scheduler, which asks us how long to try and how to fail."""
+
+    def retrying(self) -> Retrying:
+        """How often, and for how long, a call is tried."""
+        return super()._get_retryer()
+
+    def unreachable(self, error: RPCError) -> Exception:
+        """The error of a call that was tried long enough."""
+        return error
+
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """One of the scheduler's methods, which Luigi gives its client when it is imported."""
+        return getattr(RemoteScheduler, method)(self, *arguments, **options)
+
+    def _get_retryer(self) -> Retrying:
+        return self.retrying()
+
+    def _fetch(self, url_suffix: str, body: dict[str, Any]) -> str:
+        try:
+            return super()._fetch(url_suffix, body)
+        except RPCError as error:
+            raise self.unreachable(error) from error
+
+
+class OpenWorker(Worker):
+    """Luigi's worker, which says who it is, and can be told to tell the scheduler again what it is to do."""
+
+    def more_facts(self) -> list[tuple[str, object]]:
+        """What its name holds beside host and pid."""
+        return []
+
+    def announce_again(self) -> None:
+        """Tell a scheduler that has forgotten: this worker, its tasks and what they need, and what it is running."""
+        self._batch_families_sent.clear()
+        self._add_worker()
+        self.add(self._scheduled_tasks[self._first_task])
+        for task_id, process in self._running_tasks.items():
+            self._scheduler.add_task(
+                worker=self._id,
+                task_id=task_id,
+                status=RUNNING,
+                family=process.task.task_family,
+                params=process.task.to_str_params(),
+                resources=process.task.process_resources(),
+            )
+
+    def outcome(self) -> dict[str, set[luigi.Task]]:
+        """The tasks of the run by what became of them, as Luigi's own summary and exit codes have it."""
+        return execution_summary._summary_dict(self)
+
+    def _generate_worker_info(self) -> list[tuple[str, object]]:
+        return [*super()._generate_worker_info(), *self.more_facts()]
+
+
+class WorkerFactory(luigi.interface._WorkerSchedulerFactory):
+    """Makes the worker and the scheduler of a run."""
+
+
+def use_factory(factory: type[WorkerFactory]) -> None:
+    """Have Luigi's command line, which takes no factory, make its worker and scheduler by this one."""
+    luigi.interface._WorkerSchedulerFactory = factory  # type: ignore[misc]

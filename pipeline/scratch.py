@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 import shutil
-import socket
 from collections.abc import Iterator
 
+from pipeline import owner
 from pipeline.config import storage
-from pipeline.processes import is_alive
 
 
 @contextlib.contextmanager
@@ -22,12 +20,12 @@ def scratch_folder(kind: str) -> Iterator[pathlib.Path]:
     """
     parent = storage().root / "work" / kind
     parent.mkdir(parents=True, exist_ok=True)
-    host = socket.gethostname()
-    for left in parent.glob(f"{host}@*"):
-        pid = left.name.rpartition("@")[2]
-        if pid.isdecimal() and (int(pid) == os.getpid() or not is_alive(int(pid))):
+    mine = owner.this_process()
+    for left in parent.iterdir():
+        by = owner.parse(left.name)
+        if by is not None and (by == mine or by.is_gone):
             shutil.rmtree(left, ignore_errors=True)
-    folder = parent / f"{host}@{os.getpid()}"
+    folder = parent / str(mine)
     folder.mkdir(exist_ok=True)
     try:
         yield folder

@@ -15,7 +15,7 @@ import luigi
 import luigi.task_register
 import pytest
 
-from pipeline import calendar
+from pipeline import calendar, given
 from pipeline.database.markers import RowTarget
 from tests.support import processes
 
@@ -130,6 +130,12 @@ def use_data_dir(folder: pathlib.Path, settings: Callable[..., None]) -> None:
     settings("storage", data_dir=folder, lock_timeout=10)
     settings("scheduler", retry_delay=0)
     settings("worker", wait_interval=0.05)
+
+
+@pytest.fixture(autouse=True)
+def nothing_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command was told on its command line is forgotten with its test."""
+    monkeypatch.setattr(given, "_values", {})
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """Folders of a process, and what a killed one left."""
 
-import os
-import socket
-import subprocess
-import sys
+import dataclasses
 
+from pipeline.owner import Owner, this_process
 from pipeline.scratch import scratch_folder
 
 
@@ -16,14 +14,12 @@ def test_scratch_folder_goes_with_its_files(data_dir):
 
 
 def test_scratch_folders_of_killed_processes_go_those_of_others_stay(data_dir):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+    mine = this_process()
+    dead, other = dataclasses.replace(mine, started=mine.started - 100), Owner("other", 1, 1.0)
+    living = dataclasses.replace(mine)
     parent = data_dir / "work" / "spark"
-    names = {
-        name: parent / name for name in (f"{socket.gethostname()}@{dead.pid}", f"{socket.gethostname()}@1", "other@1")
-    }
-    for folder in names.values():
-        folder.mkdir(parents=True)
-    with scratch_folder("spark") as mine:
-        assert mine.name == f"{socket.gethostname()}@{os.getpid()}"
-    assert sorted(path.name for path in parent.iterdir()) == sorted([f"{socket.gethostname()}@1", "other@1"])
+    for name in (dead, other):
+        (parent / str(name)).mkdir(parents=True)
+    with scratch_folder("spark") as folder:
+        assert folder.name == str(living)
+    assert [path.name for path in parent.iterdir()] == [str(other)]

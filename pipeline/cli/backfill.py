@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 
-from pipeline import calendar
+from pipeline import calendar, owner
 from pipeline.cli import reset
 from pipeline.database.connection import database_path, reading
 from pipeline.market.staleness import scanned_sessions, stale_sessions
@@ -50,10 +50,10 @@ class Progress:
     def read(self, pid: int) -> None:
         """Take in what the journal of the process has got since the last call."""
         try:
-            with journal_path(pid).open("rb") as file:
+            with journal_path(owner.of(pid)).open("rb") as file:
                 file.seek(self._offset)
                 text = file.read()
-        except FileNotFoundError:  # not begun, or moved into the database at the end
+        except (FileNotFoundError, ProcessLookupError):  # not begun, or moved into the database at the end
             return
         whole = text[: text.rfind(b"\n") + 1]
         self._offset += len(whole)

@@ -17,14 +17,13 @@ from pipeline.database.connection import database_path, duplicated_rows, reading
 from pipeline.database.replica import manifest_path, replica_path
 from pipeline.database.schema import MIGRATIONS
 from pipeline.masking import masked
-from pipeline.processes import is_alive
 from pipeline.runs import central, configuration, guard
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 GIGABYTE = 1024**3
-#: Sessions that are looked at for what was rejected, failed, or never run.
+#: Sessions that are looked at for what was rejected.
 RECENT = 20
 
 OK, NOTE, WARNING, FAILURE = "ok", "note", "warning", "failure"
@@ -100,27 +99,38 @@ def _sessions() -> Iterator[Finding]:
     latest = calendar.latest_session()
     (newest,) = overview.sessions([latest])
     yield _of_latest(newest)
-    recent = overview.sessions(overview.newest(RECENT))
-    for status in recent:
-        if status.session != latest and not status.is_done:
-            yield Finding(
-                WARNING,
-                "sessions",
-                f"{status.session} is not finished: {_why(status)}",
-                f"pipeline retry {status.session}",
-            )
-    known = {status.session for status in recent}
-    gaps = [day for day in calendar.sessions_between(min(known), latest) if day not in known]
+    known = overview.sessions(overview.newest())
+    unfinished = [status for status in known if status.session != latest and not status.is_done]
+    if unfinished:
+        yield _unfinished(unfinished)
+    begun = {status.session for status in known}
+    gaps = [day for day in calendar.sessions_between(min(begun), latest) if day not in begun]
     if gaps:
-        text = f"{len(gaps)} sessions between {gaps[0]} and {gaps[-1]} were never run"
-        yield Finding(WARNING, "sessions", text, f"pipeline backfill {gaps[0]} {gaps[-1]}")
+        first, last = str(gaps[0]), str(gaps[-1])
+        text = f"{len(gaps)} sessions between {first} and {last} were never run"
+        yield Finding(WARNING, "sessions", text, given.pipeline_command("backfill", first, last))
+
+
+def _unfinished(sessions: list[SessionStatus]) -> Finding:
+    """All that were begun and not finished, the newest first, in one line."""
+    newest, oldest = sessions[0], sessions[-1]
+    if newest == oldest:
+        text = f"{newest.session} is not finished: {_why(newest)}"
+        return Finding(WARNING, "sessions", text, given.pipeline_command("retry", str(newest.session)))
+    text = (
+        f"{len(sessions)} sessions from {oldest.session} to {newest.session} are not finished; {newest.session}: "
+        f"{_why(newest)}"
+    )
+    return Finding(
+        WARNING, "sessions", text, given.pipeline_command("backfill", str(oldest.session), str(newest.session))
+    )
 
 
 def _of_latest(status: SessionStatus) -> Finding:
     if status.is_done:
         return Finding(OK, "sessions", f"{status.session}, the latest settled session, is done")
     text = f"{status.session}, the latest settled session, has no finished run: {_why(status)}"
-    return Finding(FAILURE, "sessions", text, f"pipeline retry {status.session}")
+    return Finding(FAILURE, "sessions", text, given.pipeline_command("retry", str(status.session)))
 
 
 def _why(status: SessionStatus) -> str:
@@ -134,7 +144,7 @@ def _database() -> Iterator[Finding]:
             FAILURE,
             "database",
             f"{database_path()} does not exist: nothing has been run yet",
-            "luigi --module pipeline DailyPipeline",
+            given.luigi_command("DailyPipeline"),
         )
         return
     with reading() as connection:
@@ -163,7 +173,7 @@ def _rejected(connection: DuckDBPyConnection) -> Iterator[Finding]:
             WARNING,
             "bars",
             f"{len(rows):,} bars of the last {RECENT} sessions were rejected: {first}",
-            f"pipeline explain {rows[0]['date']} {rows[0]['symbol']}",
+            given.pipeline_command("explain", str(rows[0]["date"]), rows[0]["symbol"]),
         )
 
 
@@ -176,7 +186,8 @@ def _failed(connection: DuckDBPyConnection) -> Iterator[Finding]:
     )
     if rows:
         first = ", ".join(f"{row['symbol']} ({row['reason']})" for row in rows[:5])
-        command = f"pipeline reset {newest} --from CollectPrices && pipeline retry {newest}"
+        reset = given.pipeline_command("reset", str(newest), "--from", "CollectPrices")
+        command = f"{reset} && {given.pipeline_command('retry', str(newest))}"
         yield Finding(WARNING, "bars", f"{len(rows):,} symbols of {newest} failed: {first}", command)
 
 
@@ -191,14 +202,14 @@ def _to_do(connection: DuckDBPyConnection) -> Iterator[Finding]:
     )[0]
     if stale["sessions"]:
         text = f"the watchlists of {stale['sessions']} sessions from {stale['first']} to {stale['last']} rest on bars that have changed since"
-        yield Finding(WARNING, "sessions", text, "pipeline backfill --stale")
+        yield Finding(WARNING, "sessions", text, given.pipeline_command("backfill", "--stale"))
     (alerts,) = connection.execute("SELECT count(*) FROM alerts WHERE resolved_at IS NULL").fetchone() or (0,)
     if alerts:
         yield Finding(
             WARNING,
             "alerts",
             f"{alerts} alerts are not resolved",
-            'pipeline query "FROM alerts WHERE resolved_at IS NULL"',
+            given.pipeline_command("alerts"),
         )
 
 
@@ -230,7 +241,7 @@ def _scheduler() -> Iterator[Finding]:
     yield Finding(OK, "scheduler", f"luigid answers at {central.scheduler_url()}")
     for task in central.known_tasks("DISABLED"):
         days = ", ".join(map(str, task.sessions))
-        command = f"pipeline retry {task.sessions[0]}" if task.sessions else ""
+        command = given.pipeline_command("retry", str(task.sessions[0])) if task.sessions else ""
         yield Finding(
             WARNING, "scheduler", f"{task.family} of {days or 'no date'} is disabled after too many failures", command
         )
@@ -239,7 +250,7 @@ def _scheduler() -> Iterator[Finding]:
 def _leftovers() -> Iterator[Finding]:
     from pipeline.runs.journal import journals
 
-    killed = [pid for pid, _ in journals() if not is_alive(pid)]
+    killed = [by for by, _ in journals() if by is None or by.is_gone]
     if killed:
         yield Finding(NOTE, "leftovers", f"{len(killed)} runs were killed; the next run takes over what they left")
 

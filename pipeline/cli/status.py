@@ -15,7 +15,6 @@ from pipeline import calendar
 from pipeline.database.connection import database_path, reading, records
 from pipeline.database.markers import MarkerTarget
 from pipeline.database.schema import MARKERS
-from pipeline.processes import is_alive
 from pipeline.runs import central, durations, journal
 from pipeline.tasks.stages import stage_names
 
@@ -92,8 +91,8 @@ class Overview:
     def _rows(self, table: str) -> list[dict[str, Any]]:
         return self._tables.get(table, [])
 
-    def newest(self, count: int) -> list[dt.date]:
-        """The newest sessions that were worked on, with the latest settled one, newest first."""
+    def newest(self, count: int | None = None) -> list[dt.date]:
+        """The sessions that were worked on, with the latest settled one, newest first; all, or so many of them."""
         known = {dt.date.fromisoformat(marker.split(":")[1]) for marker in self._markers}
         known |= {date for _, date in self._runs if date} | {date for run in self._journal for date in _dates(run)}
         known = {day for day in known if calendar.is_session(day)}  # Redis is fed on other days too
@@ -160,13 +159,13 @@ def _add_scheduler(found: dict[dt.date, SessionStatus]) -> None:
 
 def live_runs() -> Iterable[journal.TaskRun]:
     """The task runs that are not in the database yet: those of processes that go on; of a dead one as killed."""
-    for pid, path in journal.journals():
+    for by, path in journal.journals():
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:  # moved into the database a moment ago
             continue
         for run in journal.fold(text):
-            if run.duration is None and not is_alive(pid):
+            if run.duration is None and (by is None or by.is_gone):
                 run.duration, run.error = 0.0, "the process was killed"
             yield run
 

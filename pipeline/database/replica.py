@@ -15,7 +15,7 @@ from pipeline.config import market, retention, storage
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.schema import TABLES
 from pipeline.errors import ReplicaError
-from pipeline.files import PARTIAL, atomic_path, sync, write_text
+from pipeline.files import atomic_path, sync, unfinished, write_text
 from pipeline.version import code_version
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def publish(session: dt.date) -> dict[str, Any]:
     open connection would drop it. Raises ReplicaError when the copy differs; the published replica then stays.
     """
     facts = checkpoint()
-    temporary = replica_path().with_name(f".{replica_path().name}.{os.getpid()}{PARTIAL}")
+    temporary = unfinished(replica_path())
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
         copy(database_path(), temporary)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import calendar
 from pipeline.config import alerts
-from pipeline.database.connection import reading, writing
+from pipeline.database.connection import database_path, reading, records, writing
 from pipeline.errors import AlertTestError, DatabaseLockedError, PipelineError
 from pipeline.feed import mirror
 from pipeline.runs import notifications
@@ -34,6 +34,9 @@ REDIS_TASKS = {
     "PrepareSignals",
     "CleanUpRedis",
 }
+
+#: What people run; each of their dates is done or not.
+PIPELINES = ("DailyPipeline", "RedisWatchlistSync")
 
 #: What may differ between two failures of one cause. An HTTP status is not among it.
 _VARYING = re.compile(r"(?<!HTTP )\b\d[\d.,:%T+-]*\b|\b[0-9a-f]{16,}\b")
@@ -92,6 +95,75 @@ def record(
     )
 
 
+def resolve_done(done: Sequence[tuple[str, str]]) -> None:
+    """Resolve what was raised for dates of pipelines that a run has found done, whoever did them."""
+    pairs = [f"{pipeline} {date}" for pipeline, date in done if pipeline in PIPELINES]
+    if not pairs or not database_path().exists():
+        return
+    with reading() as connection:
+        (waiting,) = connection.execute(f"SELECT count(*) FROM alerts WHERE {_OF_PAIRS}", [pairs]).fetchone() or (0,)
+    if waiting:
+        with writing() as connection:
+            connection.execute(f"UPDATE alerts SET resolved_at = ? WHERE {_OF_PAIRS}", [calendar.now(), pairs])
+            update(connection)
+        tell()
+
+
+#: What a task run raised for one of some pairs "PIPELINE DATE", and is not resolved.
+_OF_PAIRS = """
+    resolved_at IS NULL AND run_id IS NOT NULL AND concat(pipeline, ' ', date) IN (SELECT unnest(?::VARCHAR[]))
+"""
+
+
+def resolve_findings(still: Sequence[str]) -> None:
+    """Resolve what the doctor raised and finds no more; `still` are the messages of what it finds now."""
+    causes = [cause_of("DailyPipeline", message) for message in still]
+    with writing() as connection:
+        connection.execute(
+            """
+            UPDATE alerts SET resolved_at = ?
+            WHERE resolved_at IS NULL AND type = 'doctor' AND cause NOT IN (SELECT unnest(?::VARCHAR[]))
+            """,
+            [calendar.now(), causes],
+        )
+        update(connection)
+    tell()
+
+
+@dataclasses.dataclass(frozen=True)
+class Alert:
+    """One row of `alerts`."""
+
+    id: int
+    type: str
+    pipeline: str
+    task: str
+    date: dt.date | None
+    message: str
+    raised_at: dt.datetime
+    told_at: dt.datetime | None
+    resolved_at: dt.datetime | None
+
+
+def listed(days: int | None = None) -> list[Alert]:
+    """The alerts that are open, newest first; with `days` all that were raised in so many days, resolved or not."""
+    if not database_path().exists():
+        return []
+    since = calendar.now() - dt.timedelta(days=days or 0)
+    with reading() as connection:
+        rows = records(
+            connection,
+            """
+            SELECT id, type, pipeline, task, date, message, raised_at, told_at, resolved_at FROM alerts
+            WHERE resolved_at IS NULL OR (? AND raised_at >= ?)
+            ORDER BY raised_at DESC, id DESC
+            """,
+            days is not None,
+            since,
+        )
+    return [Alert(**row) for row in rows]
+
+
 def update(connection: DuckDBPyConnection) -> None:
     """Bring the state of all alerts up to date with the task runs: what is resolved, and what needs no message."""
     values = {"now": calendar.now(), "since": calendar.now() - dt.timedelta(hours=alerts().repeat_hours)}
@@ -99,17 +171,29 @@ def update(connection: DuckDBPyConnection) -> None:
         connection.execute(statement, {name: value for name, value in values.items() if f"${name}" in statement})
 
 
-# Redis holds one state, not a history: a later date that is done makes up for all earlier ones. So it does for what the
-# doctor found, which no run has raised.
+# An alert of a date is over when the stage that it is about, or its whole pipeline, was done after it: a task run says so,
+# or the marker row, which a run that was killed after its last marker has left, too. Redis holds one state, not a
+# history: a later date that is done makes up for all earlier ones. So it does for what the doctor found.
 _RESOLVE = """
+    WITH done AS (
+        SELECT task, date, started_at + to_seconds(coalesce(duration_seconds, 0)) AS at FROM task_runs WHERE status = 'done'
+        UNION ALL
+        SELECT stage, session, finished_at FROM finished_stages
+    ),
+    closed AS (SELECT DISTINCT session AS date FROM finished_stages WHERE stage = 'CloseSession')
     UPDATE alerts SET resolved_at = $now WHERE resolved_at IS NULL AND EXISTS (
-        FROM task_runs r
-        WHERE r.status = 'done' AND r.started_at + to_seconds(coalesce(r.duration_seconds, 0)) >= alerts.raised_at
+        FROM done d
+        WHERE d.at >= alerts.raised_at
           AND CASE
-              WHEN alerts.date IS NULL THEN r.task = alerts.task
+              WHEN alerts.date IS NULL THEN d.task = alerts.task
               WHEN alerts.pipeline = 'RedisWatchlistSync'
-              THEN r.task IN ('RedisWatchlistSync', 'ManualFullSync') AND r.date >= alerts.date
-              ELSE r.task = alerts.pipeline AND (r.date = alerts.date OR (alerts.run_id IS NULL AND r.date > alerts.date))
+              THEN d.task IN ('RedisWatchlistSync', 'ManualFullSync') AND d.date >= alerts.date
+              WHEN alerts.run_id IS NULL
+              THEN d.task IN ('DailyPipeline', 'CloseSession') AND d.date >= alerts.date
+              ELSE d.date = alerts.date AND (
+                  d.task IN ('DailyPipeline', 'CloseSession')
+                  OR (d.task = alerts.task AND alerts.date IN (SELECT date FROM closed))
+              )
           END
     )
 """

@@ -34,6 +34,11 @@ def read(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options that matter here, with no effect on anything."""
+    return _parser(given.options()).parse_known_args(list(arguments))[0]
+
+
 def _parser(settings: Sequence[str] | dict[str, tuple[str, str]]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     is_local = luigi.configuration.get_config().getboolean("core", "local_scheduler", False)

@@ -1,17 +1,18 @@
 """What every task run leaves: rows of `task_runs`, and of `alerts` for failures.
 
 Luigi's events fire in the process of the task, while other tasks write the database. So each event appends one line to
-the journal of its luigi process, `work/journal/PID.jsonl`; when that process ends, or, after a kill, when the next one
-does, the lines move into the database. A task that started and has no end in the journal of a dead process was killed.
+the journal of its luigi process, `work/journal/OWNER.jsonl`; when that process ends, or, after a kill, when the next one
+begins, the lines move into the database. A task that started and has no end in the journal of a dead process was killed.
+Nothing sweeps a journal: it goes when its rows are in the database.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
 import logging
-import os
 import pathlib
 import time
 import uuid
@@ -25,9 +26,9 @@ from pipeline.database.connection import writing
 from pipeline.errors import PipelineError, SessionNotSettledError, SessionOutOfRangeError
 from pipeline.luigi_private import PUT_BACK
 from pipeline.masking import masked
+from pipeline.owner import Owner, parse, this_process
 from pipeline.parameters import as_tuple
-from pipeline.processes import is_alive
-from pipeline.runs import alerts, notifications
+from pipeline.runs import alerts, guard
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -37,7 +38,8 @@ logger = logging.getLogger("pipeline")
 
 @dataclasses.dataclass
 class TaskRun:
-    """One run of one task; `dates` has several for a combined run. `started_at` in seconds of the epoch."""
+    """One run of one task; `dates` has several for a combined run, and `errors` what each of
+    them failed with, where they differ. `started_at` in seconds of the epoch."""
 
     run_id: str
     task: str
@@ -46,6 +48,7 @@ class TaskRun:
     status: str = "killed"
     duration: float | None = None
     error: str = ""
+    errors: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def pipeline(self) -> str:
@@ -58,11 +61,19 @@ class TaskRun:
         return dt.datetime.fromtimestamp(self.started_at + (self.duration or 0.0), dt.UTC)
 
 
-_owner = os.getpid()
+_owner: Owner | None = None
+
+#: What the journal could not take, in this process: known when it ends, and told then.
+unwritten: list[str] = []
 
 
-def journal_path(pid: int) -> pathlib.Path:
-    return storage().root / "work" / "journal" / f"{pid}.jsonl"
+def folder() -> pathlib.Path:
+    return storage().root / "work" / "journal"
+
+
+def journal_path(of: Owner) -> pathlib.Path:
+    """The journal of a luigi process."""
+    return folder() / f"{of}.jsonl"
 
 
 def listen() -> None:
@@ -71,105 +82,130 @@ def listen() -> None:
     What happens to a killed, timed-out or broken task is told in the luigi process; all else in the task's own.
     """
     global _owner
-    _owner = os.getpid()
+    _owner = this_process()
     events = luigi.Event
-    luigi.Task.event_handler(events.START)(lambda task: _append(task, status=None))
-    luigi.Task.event_handler(events.SUCCESS)(lambda task: _append(task, status="done"))
-    luigi.Task.event_handler(events.FAILURE)(lambda task, error: _append(task, status="failed", error=error))
-    luigi.Task.event_handler(events.PROCESS_FAILURE)(lambda task, error: _append(task, status="killed", error=error))
-    luigi.Task.event_handler(events.TIMEOUT)(lambda task, error: _append(task, status="timed out", error=error))
-    luigi.Task.event_handler(events.BROKEN_TASK)(lambda task, error: _append(task, status="not started", error=error))
-    luigi.Task.event_handler(events.DEPENDENCY_MISSING)(_append_unasked)
+    on = luigi.Task.event_handler
+    on(events.START)(lambda task: _note(task, status=None))
+    on(events.SUCCESS)(lambda task: _note(task, status="done"))
+    on(events.FAILURE)(lambda task, error: _note(task, status="failed", error=error))
+    on(events.PROCESS_FAILURE)(lambda task, error: _note(task, status="killed", error=error))
+    on(events.TIMEOUT)(lambda task, error: _note(task, status="timed out", error=error))
+    on(events.BROKEN_TASK)(lambda task, error: _note(task, status="not started", error=error))
+    on(events.DEPENDENCY_MISSING)(_note_unasked)
 
 
-def _append_unasked(task: luigi.Task) -> None:
+def _note_unasked(task: luigi.Task) -> None:
     """A task that Luigi could not ask whether it is done. It does not say why, so that the task is asked again.
 
     A date that no run can serve is a mistake of the command line, which has been told so: nothing has failed.
     """
-    try:
-        error: object = "" if task.complete() else "its data is missing"
-    except (SessionNotSettledError, SessionOutOfRangeError):
-        return
-    except PipelineError as reason:
-        error = reason
-    if error:
-        _append(task, status="not started", error=error)
+    answers: list[bool] = []
+    error = guard.error_of(lambda: answers.append(task.complete()))
+    if isinstance(error, SessionNotSettledError | SessionOutOfRangeError):
+        refused.append(str(error))
+    elif error is not None or not answers[0]:
+        _note(task, status="not started", error=error or "its data is missing")
+
+
+#: Why dates of the command line cannot be served, in this process.
+refused: list[str] = []
+
+
+def _note(task: luigi.Task, status: str | None, error: object = None) -> None:
+    """Append to the journal; what that fails with is remembered, since Luigi only logs the error of a handler."""
+    trouble = guard.error_of(lambda: _append(task, status, error))
+    if trouble is not None:
+        logger.error("%s could not be recorded: %s", task.task_id, guard.described(trouble))
+        words = f"{error}: " if error else ""
+        unwritten.append(f"{task.task_id} {status or 'started'}: {words}not recorded ({guard.described(trouble)})")
 
 
 def _append(task: luigi.Task, status: str | None, error: object = None) -> None:
     text = str(error or "")
     if text.startswith(PUT_BACK):
         status, text = "put back", ""  # the dependency runs again, and fails, if it does, with an error of its own
-    elif isinstance(error, BaseException) and not isinstance(error, PipelineError):
-        text = f"{type(error).__name__}: {text}"
-    line = {
-        "id": uuid.uuid4().hex,
-        "task_id": task.task_id,
-        "task": task.task_family,
-        "dates": [str(day) for day in as_tuple(getattr(task, "date", ()))],
-        "at": time.time(),
-        "status": status,
-        "error": masked(text),
-    }
-    path = journal_path(_owner)
+    elif isinstance(error, BaseException):
+        text = guard.described(error)
+    errors = {str(day): masked(guard.described(own)) for day, own in getattr(task, "session_errors", {}).items()}
+    append(
+        {
+            "id": uuid.uuid4().hex,
+            "task_id": task.task_id,
+            "task": task.task_family,
+            "dates": [str(day) for day in as_tuple(getattr(task, "date", ()))],
+            "at": time.time(),
+            "status": status,
+            "error": masked(text),
+            "errors": errors if status == "failed" else {},
+            "final": isinstance(error, PipelineError) and not error.may_pass,
+        }
+    )
+
+
+def append(line: dict[str, Any]) -> None:
+    """One line, one write: processes do not mix theirs."""
+    path = journal_path(_owner or this_process())
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:  # one line, one write: processes do not mix theirs
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
-def close(pid: int) -> None:
-    """At the end of a luigi process: move its journal into the database, and say what failed."""
-    if os.getpid() != pid:
-        return  # a forked task process, which leaves by the same door
-    runs = settle()
-    lines = closing_lines(runs.get(pid, []))
-    for line in lines:
-        logger.error(line)
-    if lines and journal_path(pid).exists():  # the database did not take it: people have to know all the same
-        notifications.send("\n".join(["ALERT, not recorded yet:", *lines]))
-    elif runs:
-        alerts.tell()
+def has_failed_for_good(task_id: str) -> bool:
+    """Whether a task has failed in this run for a reason that does not pass by waiting."""
+    path = journal_path(_owner or this_process())
+    if not path.exists():
+        return False
+    return any(entry["final"] and entry["task_id"] == task_id for entry in entries(path.read_text(encoding="utf-8")))
 
 
-def settle() -> dict[int, list[TaskRun]]:
+def settle(alone: bool = False) -> dict[Owner | None, list[TaskRun]]:
     """Move the journals of this process, and of those that are gone, into the database; the runs by process.
 
-    A journal is deleted after its rows are committed; a run that was stored already is not stored twice.
+    Of a process of another host nobody knows whether it has ended, unless this one has the installation `alone`. A
+    journal is deleted after its rows are committed; a run that was stored already is not stored twice. What keeps the
+    rows out of the database is logged, and the journals stay.
     """
-    ended = {pid: path for pid, path in journals() if pid == os.getpid() or not is_alive(pid)}
-    runs = {pid: fold(path.read_text(encoding="utf-8")) for pid, path in ended.items()}
+    mine = this_process()
+    ended = {
+        by: path for by, path in journals() if by is None or by == mine or by.is_gone or (alone and not by.is_here)
+    }
+    runs = {by: fold(path.read_text(encoding="utf-8")) for by, path in ended.items()}
     if not runs:
         return {}
-    import duckdb
-
-    try:
-        with writing() as connection:
-            for run in (run for each in runs.values() for run in each):
-                store(connection, run)
-            alerts.update(connection)
-    except (PipelineError, duckdb.Error) as error:
-        logger.warning(
-            "the record of this run stays in %s until the next one: %s", storage().root / "work" / "journal", error
-        )
+    error = guard.error_of(lambda: _store_all([run for each in runs.values() for run in each]))
+    if error is not None:
+        logger.warning("the record of this run stays in %s until the next one: %s", folder(), guard.described(error))
         return runs
     for path in ended.values():
-        path.unlink()
+        path.unlink(missing_ok=True)
     return runs
 
 
-def journals() -> Iterator[tuple[int, pathlib.Path]]:
+def _store_all(runs: Sequence[TaskRun]) -> None:
+    with writing() as connection:
+        for run in runs:
+            store(connection, run)
+        alerts.update(connection)
+
+
+def journals() -> Iterator[tuple[Owner | None, pathlib.Path]]:
     """The journals that are not in the database yet, with the process that writes, or wrote, each."""
-    for path in sorted(journal_path(0).parent.glob("*.jsonl")):
-        yield int(path.stem), path
+    for path in sorted(folder().glob("*.jsonl")):
+        yield parse(path.stem), path
+
+
+def entries(text: str) -> Iterator[dict[str, Any]]:
+    """The lines of a journal that are whole; one in the making, or damaged by a power cut, is left out."""
+    for line in text[: text.rfind("\n") + 1].splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            yield {"errors": {}, "final": False} | json.loads(line)
 
 
 def fold(text: str) -> list[TaskRun]:
     """Task runs from the lines of a journal, in the order in which they started."""
     runs: list[TaskRun] = []
     started: dict[str, TaskRun] = {}
-    for line in text[: text.rfind("\n") + 1].splitlines():  # a line in the making counts when it is whole
-        entry: dict[str, Any] = json.loads(line)
+    for entry in entries(text):
         run = None if entry["status"] is None else started.pop(entry["task_id"], None)
         if run is None:
             run = TaskRun(entry["id"], entry["task"], entry["dates"], entry["at"])
@@ -177,7 +213,8 @@ def fold(text: str) -> list[TaskRun]:
         if entry["status"] is None:
             started[entry["task_id"]] = run
         else:
-            run.status, run.error, run.duration = entry["status"], entry["error"], entry["at"] - run.started_at
+            run.status, run.error, run.errors = entry["status"], entry["error"], entry["errors"]
+            run.duration = max(0.0, entry["at"] - run.started_at)  # a clock that was set back makes no negative one
     return runs
 
 
@@ -208,19 +245,5 @@ def store(connection: DuckDBPyConnection, run: TaskRun) -> None:
     )
     if run.status not in ("done", "put back"):
         for date in dates:
-            alerts.record(connection, run.status, run.task, date, run.error or run.status, run.ended_at, run.run_id)
-
-
-def closing_lines(runs: list[TaskRun]) -> list[str]:
-    """One line for each session whose last word is a failure: which stage, why, and the command to run again."""
-    last: dict[tuple[str, str], TaskRun] = {}
-    for run in runs:
-        last.update({(run.task, date): run for date in run.dates or [""]})
-    return [
-        f"{date}: {task} {run.status}: {run.error or 'no reason given'}\n"
-        f"    run again: luigi --module pipeline {run.pipeline} --date {date}"
-        if date
-        else f"{task} {run.status}: {run.error or 'no reason given'}\n    run the same command again"
-        for (task, date), run in sorted(last.items())
-        if run.status not in ("done", "put back")
-    ]
+            message = run.errors.get(date or "") or run.error or run.status
+            alerts.record(connection, run.status, run.task, date, message, run.ended_at, run.run_id)

@@ -1,42 +1,99 @@
-"""The central scheduler's rules, where they are not Luigi's."""
+"""The scheduler's rules, where they are not Luigi's; the central one and that of a single run have the same."""
 
 from __future__ import annotations
 
 import logging
 import re
 import socket
+import uuid
 from typing import Any
 
-from luigi.scheduler import Task
+from luigi.scheduler import BATCH_RUNNING, DISABLED, FAILED, PENDING, RUNNING, Task
 
 from pipeline import calendar
 from pipeline.luigi_private import OpenScheduler
+from pipeline.owner import Owner
 from pipeline.processes import is_alive
 
 logger = logging.getLogger("pipeline")
 
 
-#: How Luigi names a worker: "Worker(salt=1, workers=1, host=quant1, username=market, pid=4711)".
-_WORKER = re.compile(r"host=(?P<host>[^,]+),.* pid=(?P<pid>\d+)")
+#: How a worker is named: "Worker(salt=1, workers=1, host=quant1, username=market, pid=4711, started=86400.12)"; Luigi's
+#: own workers have no `started`.
+_WORKER = re.compile(r"host=(?P<host>[^,]+),.* pid=(?P<pid>\d+)(, started=(?P<started>[\d.]+))?")
 
 
 def is_gone(worker: str) -> bool:
     """True when the worker was a process of this host that has ended; silence alone takes longer to tell."""
     named = _WORKER.search(worker)
-    return named is not None and named["host"] == socket.gethostname() and not is_alive(int(named["pid"]))
+    if named is None:
+        return False
+    if named["started"] is None:
+        return named["host"] == socket.gethostname() and not is_alive(int(named["pid"]))
+    return Owner(named["host"], int(named["pid"]), float(named["started"])).is_gone
 
 
 class DailyScheduler(OpenScheduler):
     """Hands a task whose run was killed to the next run that wants it, and combines only tasks of one run.
 
     Luigi counts a kill as a failure of the task and, since one failure is enough to give a task up, refuses it for
-    `disable_persist` seconds: the command that was typed again after a kill would leave with its work undone.
+    `disable_persist` seconds: the command that was typed again after a kill would leave with its work undone. What
+    failed in one run and is asked for by another is tried again at once, for the same reason.
 
     Luigi also combines tasks that only another run has asked for, and then, since the run at work on them never asked,
     takes that for dead: two runs would collect the same session at once, and one of them leave with its work undone.
     """
 
     _asking: str | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._started = uuid.uuid4().hex
+        self._given_up_by: dict[str, str] = {}
+
+    def ping(self, **options: Any) -> Any:
+        """As Luigi's, and which scheduler this is: a worker that meets another one tells it again what it wants."""
+        return {**super().ping(**options), "scheduler": self._started}
+
+    def add_worker(self, worker: str, info: Any, **options: Any) -> Any:
+        """As Luigi's. A worker says who it is when it runs nothing, or tells what it runs at once."""
+        for task in self.running_tasks():
+            if task.worker_running == worker:
+                self._take_back(task)
+        return super().add_worker(worker, info, **options)
+
+    def add_task(
+        self, task_id: str | None = None, status: str = PENDING, runnable: bool | None = True, worker: str | None = None,
+        retry_policy_dict: dict[str, Any] | None = None, **options: Any,
+    ) -> Any:  # fmt: skip
+        """As Luigi's, for a task that a dead worker has in hand, that another run gave up, or that is not to be retried."""
+        task = self.known_task(task_id or "")
+        if task is not None:
+            if task.status in (RUNNING, BATCH_RUNNING) and task.worker_running and is_gone(task.worker_running):
+                self._take_back(task)
+            if status == FAILED:
+                self._note_failure(task, str(worker), retry_policy_dict)
+            if task.status == DISABLED and task.scheduler_disable_time and status == PENDING and runnable:
+                self._try_again(task, str(worker))
+        return super().add_task(
+            task_id=task_id,
+            status=status,
+            runnable=runnable,
+            worker=worker,
+            retry_policy_dict=retry_policy_dict,
+            **options,
+        )
+
+    def _note_failure(self, task: Task, worker: str, policy: dict[str, Any] | None) -> None:
+        if policy:
+            self.take_policy(task, policy)
+        combined = [other for other in self.running_tasks() if task.batch_id and other.batch_id == task.batch_id]
+        self._given_up_by |= {each.id: worker for each in (task, *combined)}
+
+    def _try_again(self, task: Task, worker: str) -> None:
+        if self._given_up_by.get(task.id) != worker:
+            logger.info("%s, which another run gave up, is tried again", task.id)
+            self.enable(task)
 
     def get_work(self, *arguments: Any, worker: str | None = None, assistant: bool = False, **options: Any) -> Any:
         """As Luigi's, for tasks that the worker itself has asked for."""
@@ -56,8 +113,10 @@ class DailyScheduler(OpenScheduler):
                 self._take_back(task)
 
     def _take_back(self, task: Task) -> None:
+        if task.status not in (RUNNING, BATCH_RUNNING):  # put back with the combined task that it was part of
+            return
         logger.warning("%s was being run by a process that is gone, and is to be done again", task.id)
-        is_combined = task.batch_id is not None and not task.batchable
+        is_combined = task.status == RUNNING and task.batch_id is not None and not task.batchable
         self.put_back(task)
         if is_combined:
             task.remove = calendar.now().timestamp()

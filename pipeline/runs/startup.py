@@ -23,12 +23,13 @@ import luigi.configuration
 from luigi.retcodes import retcode
 from luigi.worker import TaskProcess
 
+from pipeline import luigi_private
 from pipeline.config import storage
 from pipeline.errors import CommandLineError, PipelineError, RunInProgressError
-from pipeline.luigi_private import keep_facts_beside_tracking_url
 from pipeline.processes import die_with_parent
-from pipeline.runs import command_line, configuration, journal, log
+from pipeline.runs import command_line, configuration, ending, journal, log
 from pipeline.runs import lock as runlock
+from pipeline.runs.worker import RunFactory
 
 logger = logging.getLogger("pipeline")
 
@@ -51,11 +52,14 @@ def prepare(arguments: Sequence[str]) -> None:
         logger.error("%s", error)
         name = "already_running" if isinstance(error, RunInProgressError) else "unhandled_exception"
         sys.exit(getattr(retcode(), name))
+    journal.settle(alone=local)  # of runs that were killed: what they left must not wait for the end of this one
+    luigi_private.use_factory(RunFactory)
     # `kill` and systemd's stop are like Ctrl-C: Luigi then ends its task processes
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.excepthook = end_of_run
+    sys.excepthook = ending.end_by
+    logging.getLogger("luigi-interface").addFilter(ending.note_uncaught)
     journal.listen()
-    atexit.register(journal.close, os.getpid())
+    atexit.register(ending.close, os.getpid())
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -71,17 +75,6 @@ def _check(options: argparse.Namespace) -> None:
     config = luigi.configuration.get_config()
     if not config.get("core", "lock_pid_dir", ""):  # Luigi's own default is one folder in /tmp for all users
         config.set("core", "lock_pid_dir", str(storage().root / "work" / "pids").replace("%", "%%"))
-
-
-def end_of_run(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What `sys.excepthook` is: a run that was told to stop says so in one line, and ends with 130 as in a shell."""
-    if not issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, trace)
-        return
-    logger.error("stopped by a signal; the same command takes up the work where it was left")
-    atexit._run_exitfuncs()  # the journal, and the children that are left
-    logging.shutdown()
-    os._exit(130)
 
 
 def choose_scheduler(options: argparse.Namespace) -> bool:
@@ -123,7 +116,7 @@ class TaskContext:
         parent = multiprocessing.parent_process()
         if parent is not None and parent.pid is not None:
             die_with_parent(parent=parent.pid)
-        keep_facts_beside_tracking_url(self._process)
+        luigi_private.keep_facts_beside_tracking_url(self._process)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -20,8 +20,9 @@ from pipeline import calendar
 from pipeline.bounds import check_settings
 from pipeline.database.connection import database_path, writing
 from pipeline.database.markers import MarkerTarget, RowTarget
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, SessionFailedError, SparkJobError
 from pipeline.parameters import SessionParameter, as_tuple
+from pipeline.runs import guard, journal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -48,7 +49,15 @@ class SessionTask(luigi.Task):
     resources = {"duckdb": 1}
     max_batch_size = 2000
 
+    #: How often the stage is tried in a run; its source may be away for a moment. None: as `[scheduler] retry_count` says.
+    tries: ClassVar[int | None] = None
+
     _unfinished = False
+
+    @property
+    def retry_count(self) -> int | None:
+        """Luigi's setting of a task: once only, when the stage has failed for a reason that does not pass by waiting."""
+        return 1 if journal.has_failed_for_good(self.task_id) else self.tries
 
     @property
     def sessions(self) -> tuple[dt.date, ...]:
@@ -121,6 +130,7 @@ class SessionTask(luigi.Task):
             if not isinstance(outcome, PipelineError):
                 self.marker(session).write({"session": session, "finished_at": calendar.now(), **outcome})
         if failures and len(failures) == len(outcomes):
+            self.session_errors = failures
             raise next(iter(failures.values()))
         self._put_back(failures)
 
@@ -138,7 +148,34 @@ class SessionTask(luigi.Task):
         }
         ready = [s for s in due if s not in committed and all(stage(date=s).complete() for stage in self.follows)]
         self._unfinished = len(committed) + len(ready) < len(due)
-        return {**committed, **(self.process(ready) if ready else {})}
+        return {**committed, **self._process_all(ready)}
+
+    def _process_all(self, ready: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        """`process`, and, when what it raises is about one of several sessions, each of them alone.
+
+        An error of ours says that nothing can be done for any of them, but for a Spark job, which has read them all.
+        """
+        if len(ready) < 2:
+            return self.process(ready) if ready else {}
+        outcomes: dict[dt.date, Outcome] = {}
+        error = guard.error_of(lambda: outcomes.update(self.process(ready)))
+        if error is None:
+            return outcomes
+        if isinstance(error, PipelineError) and not isinstance(error, SparkJobError):
+            raise error
+        logger.warning(
+            "%s of %d sessions failed (%s); each of them is done alone",
+            self.task_family, len(ready), guard.described(error), exc_info=error,
+        )  # fmt: skip
+        left = [session for session in ready if not self.row(session).exists()]
+        return {s: {"recovered": True} for s in ready if s not in left} | {s: self._alone(s) for s in left}
+
+    def _alone(self, session: dt.date) -> Outcome:
+        outcomes: dict[dt.date, Outcome] = {}
+        error = guard.error_of(lambda: outcomes.update(self.process([session])))
+        if error is None:
+            return outcomes[session]
+        return error if isinstance(error, PipelineError) else SessionFailedError(guard.described(error))
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         """Do the stage's work for these sessions (ascending, none of them done), and say how each one ended.

@@ -46,7 +46,7 @@ class CollectPrices(SessionTask):
     heading = "prices"
     rows = (("price_coverage", "date"), ("gaps", "date"))
     follows = (CollectSymbols,)
-    retry_count = 2
+    tries = 2
     priority = 80
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:

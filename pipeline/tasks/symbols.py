@@ -37,7 +37,7 @@ class CollectSymbols(SessionTask):
     table = "symbol_snapshots"
     heading = "symbols"
     rows = (("session_universe", "date"),)
-    retry_count = 2
+    tries = 2
     priority = 90
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:

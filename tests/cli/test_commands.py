@@ -20,8 +20,9 @@ from pipeline import given
 from pipeline.cli import commands, doctor
 from pipeline.cli.main import main
 from pipeline.config import all_settings
-from pipeline.database.connection import reading, writing
+from pipeline.database.connection import database_path, reading, writing
 from pipeline.masking import MASK
+from pipeline.runs import notifications
 from pipeline.tasks.daily import DailyPipeline
 from tests.support.runs import run_here
 from tests.support.small_market import LAST, MARKUP, SMALL, UNKNOWN, SmallMarket
@@ -168,6 +169,62 @@ def test_the_doctor_raises_an_alert_once(done: pathlib.Path, clock: Callable[...
     with reading() as connection:
         rows = connection.execute("SELECT type, date FROM alerts WHERE message LIKE '%no finished run%'").fetchall()
     assert rows == [("doctor", dt.date(2024, 2, 22))]
+
+
+def test_the_doctor_finds_what_was_left_undone_back_to_the_first(
+    done: pathlib.Path, clock: Callable[..., None]
+) -> None:
+    with writing() as connection:
+        for day in ("2022-03-01", "2022-03-02", "2023-06-01"):  # begun, years before the newest twenty
+            connection.execute("INSERT INTO table_updates VALUES (?, 'x', now())", [f"CollectSymbols:{day}"])
+    texts = [finding.text for finding in doctor.examine() if finding.check == "sessions"]
+    assert any(
+        text.startswith("3 sessions from 2022-03-01 to 2023-06-01 are not finished; 2023-06-01:") for text in texts
+    )
+    assert any("were never run" in text and "between 2022-03-03 and 2024-02-20" in text for text in texts)
+    assert len(texts) == 3
+
+
+def test_whatever_a_check_meets_is_a_finding(done: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise TypeError("unexpected keyword argument 'ssl_ca_cert'")
+
+    for name in [check.__name__ for check in doctor.CHECKS]:
+        broken.__name__ = name
+        monkeypatch.setattr(doctor, "CHECKS", (broken,))
+        (finding,) = doctor.examine()
+        assert (finding.level, finding.check) == (doctor.FAILURE, name.removeprefix("_"))
+        assert finding.text == "TypeError: unexpected keyword argument 'ssl_ca_cert'"
+
+
+def test_the_doctor_alerts_though_the_database_is_damaged(done: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(notifications, "send", lambda text: sent.append(text) or {})
+    database_path().write_bytes(b"no database" * 1000)
+    answer = call("doctor", "--alert")
+    assert answer.exit_code == 1
+    assert "database" in sent[0]
+
+
+def test_alerts_are_listed_from_the_database(done: pathlib.Path, clock: Callable[..., None]) -> None:
+    assert call("alerts").output == "no alert is open\n"
+    clock(2024, 2, 22, 20)
+    call("doctor", "--alert")
+    answer = call("alerts")
+    assert "2024-02-22, the latest settled session, has no finished run" in answer.output
+    assert "run again: pipeline retry 2024-02-22" in answer.output
+    (alert,) = facts("alerts")
+    assert (alert["type"], alert["resolved_at"]) == ("doctor", None)
+    clock(2024, 2, 21, 20)
+    assert call("doctor", "--alert").exit_code == 0
+    assert facts("alerts") == []
+    assert len(facts("alerts", "--days", "2")) == 1
+
+
+def test_the_doctor_names_the_folder_that_it_was_told(done: pathlib.Path, clock: Callable[..., None]) -> None:
+    clock(2024, 2, 22, 20)
+    answer = call("doctor", "--data-dir", str(done))
+    assert f"pipeline retry 2024-02-22 --data-dir {done}" in " ".join(answer.output.split())
 
 
 def test_the_doctor_finds_rows_that_are_there_twice(done: pathlib.Path) -> None:

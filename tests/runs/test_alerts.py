@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.errors import AlertTestError
-from pipeline.runs import alerts, journal
+from pipeline.owner import this_process
+from pipeline.runs import alerts, ending, journal
 from tests.runs.test_notifications import Receiver
 from tests.support.runs import run_here
 from tests.support.servers import MailServer, serving
@@ -194,7 +195,7 @@ def test_a_locked_database_does_not_keep_an_alert_from_being_sent(slack, setting
 
 
 def test_failures_that_the_database_cannot_take_are_told_all_the_same(slack, settings):
-    path = journal.journal_path(os.getpid())
+    path = journal.journal_path(this_process())
     path.parent.mkdir(parents=True)
     entry = {
         "id": "a",
@@ -207,7 +208,7 @@ def test_failures_that_the_database_cannot_take_are_told_all_the_same(slack, set
     }
     path.write_text(json.dumps(entry) + "\n")
     database_path().write_bytes(b"no database" * 1000)
-    journal.close(os.getpid())
+    ending.close(os.getpid())
     (text,) = messages(slack)
     assert "not recorded yet" in text and "No space left" in text
     assert path.exists()
@@ -257,3 +258,48 @@ def test_what_varies_is_no_cause_of_its_own():
     assert one == other
     assert alerts.cause_of("CollectPrices", "HTTP 503") != alerts.cause_of("CollectPrices", "HTTP 429")
     assert alerts.cause_of("CollectPrices", "x") != alerts.cause_of("CollectSymbols", "x")
+
+
+def marker(stage: str, day: dt.date, at: float) -> None:
+    with writing() as connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO table_updates VALUES (?, 'x', to_timestamp(?))", [f"{stage}:{day}", at]
+        )
+
+
+def open_alerts() -> list[str]:
+    with writing() as connection:
+        alerts.update(connection)
+    return [alert.task for alert in alerts.listed()]
+
+
+def test_a_kill_after_the_last_marker_leaves_no_alert(slack):
+    runs(("CloseSession", DAY, "killed", "killed"))
+    assert open_alerts() == ["CloseSession"]
+    marker("CloseSession", DAY, T0 + 1)  # committed before the kill, after the start
+    assert open_alerts() == []
+
+
+def test_a_stage_that_fails_anew_in_a_session_that_was_done_stays_open(slack):
+    """Its marker is of the first time: a replica that was deleted, say, and cannot be made again."""
+    marker("ReplicateDatabase", DAY, T0 - 60)
+    marker("CloseSession", DAY, T0 - 30)
+    runs(("ReplicateDatabase", DAY, "failed", "no room"))
+    assert open_alerts() == ["ReplicateDatabase"]
+    marker("ReplicateDatabase", DAY, T0 + 60)
+    assert open_alerts() == []
+
+
+def test_what_the_doctor_does_not_find_any_more_is_over(slack):
+    alerts.raise_alert("doctor", "DailyPipeline", DAY, "disk: 0.1 GB free")
+    alerts.raise_alert("doctor", "DailyPipeline", DAY, "java: there is none")
+    alerts.resolve_findings(["disk: 0.2 GB free"])
+    assert [alert.message for alert in alerts.listed()] == ["disk: 0.1 GB free"]
+
+
+def test_open_alerts_are_listed_newest_first_and_others_on_demand(slack, clock):
+    runs(("CollectPrices", DAY, "failed", "HTTP 503"))
+    runs(("ScanWatchlist", DAY, "failed", "a column"), at=T0 + 5)
+    runs(("DailyPipeline", DAYS[0], "failed", "x"), ("DailyPipeline", DAYS[0], "done", ""), at=T0 + 9)
+    assert [alert.task for alert in alerts.listed()] == ["ScanWatchlist", "CollectPrices"]
+    assert [alert.task for alert in alerts.listed(days=1)] == ["DailyPipeline", "ScanWatchlist", "CollectPrices"]

@@ -1,8 +1,8 @@
 """The record of task runs: written line by line, moved into the database once, and complete after a kill."""
 
+import dataclasses
 import datetime as dt
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +11,8 @@ import luigi
 import pytest
 
 from pipeline.database.connection import reading, writing
-from pipeline.errors import CoverageError
+from pipeline.errors import CoverageError, ScanError
+from pipeline.owner import Owner, this_process
 from pipeline.parameters import SessionParameter
 from pipeline.runs import journal
 from pipeline.tasks.daily import DailyPipeline
@@ -39,7 +40,7 @@ def listening(data_dir, monkeypatch):
         for cls, events in luigi.Task._event_callbacks.items()
     }
     journal.listen()
-    yield journal.journal_path(os.getpid())
+    yield journal.journal_path(this_process())
     luigi.Task._event_callbacks.clear()
     luigi.Task._event_callbacks.update(before)
 
@@ -84,7 +85,7 @@ def test_a_line_that_a_kill_cut_off_is_left_out():
 
 
 def test_runs_move_into_the_database_once(data_dir, monkeypatch):
-    path = journal.journal_path(os.getpid())
+    path = journal.journal_path(this_process())
     path.parent.mkdir(parents=True)
     text = (
         line("a", None, 10.0)
@@ -106,7 +107,7 @@ def test_runs_move_into_the_database_once(data_dir, monkeypatch):
 
 
 def test_a_run_without_a_date_is_stored_once_too(data_dir):
-    path = journal.journal_path(os.getpid())
+    path = journal.journal_path(this_process())
     path.parent.mkdir(parents=True)
     for _ in range(2):
         path.write_text(line("r", "not started", 1.0, "an empty range", dates=(), task="RangeTradingDays"))
@@ -116,7 +117,7 @@ def test_a_run_without_a_date_is_stored_once_too(data_dir):
 
 
 def test_a_combined_run_is_a_row_and_an_alert_for_each_date(data_dir):
-    path = journal.journal_path(os.getpid())
+    path = journal.journal_path(this_process())
     path.parent.mkdir(parents=True)
     path.write_text(
         line("a", None, 1.0, dates=(DAY, "2024-02-20")) + line("a", "failed", 2.0, "why", dates=(DAY, "2024-02-20"))
@@ -152,13 +153,13 @@ def test_the_next_run_records_what_a_killed_one_had_begun(data_dir):
     assert journal.settle() == {}  # it lives: its journal is its own
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    assert list(journal.settle()) == [killed.pid]
+    assert [by.pid for by in journal.settle()] == [killed.pid]
     assert stored("task, status") == [("DailyPipeline", "killed")]
     assert stored("type, task, date", "alerts") == [("killed", "DailyPipeline", dt.date(2024, 2, 16))]
 
 
 def test_a_locked_database_keeps_the_journal_for_the_next_run(data_dir, settings, caplog):
-    path = journal.journal_path(os.getpid())
+    path = journal.journal_path(this_process())
     path.parent.mkdir(parents=True)
     path.write_text(line("a", None, 1.0) + line("a", "done", 2.0))
     with writing():
@@ -205,36 +206,6 @@ def test_luigis_events_are_recorded(listening):
     assert "asked too early" in runs["Asks"].error
 
 
-def test_the_closing_line_says_date_stage_reason_and_command():
-    text = (
-        line("a", None, 1.0)
-        + line("a", "failed", 2.0, "first")
-        + line("a", None, 3.0)
-        + line("a", "failed", 4.0, "too few")
-    )
-    (said,) = journal.closing_lines(journal.fold(text))
-    assert said == (
-        "2024-02-16: CollectPrices failed: too few\n    run again: luigi --module pipeline DailyPipeline --date 2024-02-16"
-    )
-
-
-def test_what_went_well_in_the_end_is_not_mentioned():
-    text = line("a", None, 1.0) + line("a", "failed", 2.0, "why") + line("a", None, 3.0) + line("a", "done", 4.0)
-    assert journal.closing_lines(journal.fold(text)) == []
-
-
-def test_a_task_without_a_date_is_mentioned_too():
-    (said,) = journal.closing_lines(
-        journal.fold(line("a", "not started", 1.0, "an empty range", dates=(), task="RangeTradingDays"))
-    )
-    assert said.startswith("RangeTradingDays not started: an empty range\n")
-
-
-def test_the_redis_tasks_belong_to_their_own_command():
-    (said,) = journal.closing_lines(journal.fold(line("a", "failed", 1.0, "down", task="SyncRedis")))
-    assert "luigi --module pipeline RedisWatchlistSync --date 2024-02-16" in said
-
-
 class Unreadable(luigi.Task):
     date = SessionParameter()
 
@@ -254,3 +225,85 @@ def test_a_date_that_no_run_can_serve_is_a_mistake_and_no_failure(listening, clo
     clock(2024, 2, 20, 12, 0)
     assert not run_here(DailyPipeline(date=dt.date(2024, 2, 20)))
     assert not listening.exists()
+
+
+class Crashes(luigi.Task):
+    """Its state cannot be looked at, for a reason that nobody foresaw."""
+
+    date = SessionParameter()
+
+    def complete(self):
+        raise TypeError("AbstractConnection.__init__() got an unexpected keyword argument 'ssl_ca_cert'")
+
+
+def test_any_exception_of_complete_is_recorded(listening):
+    assert not run_here(Crashes(date=dt.date(2024, 2, 16)))
+    journal.settle()
+    ((task, kind, message),) = stored("task, type, message", "alerts")
+    assert (task, kind) == ("Crashes", "not started")
+    assert message.startswith("TypeError: AbstractConnection.__init__()")
+
+
+def test_a_handler_that_fails_is_remembered(listening, monkeypatch, caplog):
+    def full(line: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal, "append", full)
+    monkeypatch.setattr(journal, "unwritten", [])
+    assert not run_here(Breaks(date=dt.date(2024, 2, 16)))
+    assert [text.split(":")[0].split(" ")[1] for text in journal.unwritten] == ["started", "failed"]
+    assert "by <nothing>: not recorded (OSError: [Errno 28] No space left on device)" in journal.unwritten[1]
+
+
+def test_each_session_of_a_combined_run_has_its_own_reason(data_dir):
+    path = journal.journal_path(this_process())
+    path.parent.mkdir(parents=True)
+    entry = json.loads(line("a", "failed", 2.0, "the first", dates=(DAY, "2024-02-20")))
+    entry["errors"] = {DAY: "the first", "2024-02-20": "the second"}
+    path.write_text(json.dumps(entry) + "\n")
+    journal.settle()
+    assert stored("date, message", "alerts") == [
+        (dt.date(2024, 2, 16), "the first"), (dt.date(2024, 2, 20), "the second"),
+    ]  # fmt: skip
+
+
+def test_a_clock_that_is_set_back_makes_no_negative_duration():
+    (run,) = journal.fold(line("a", None, 100.0) + line("a", "done", 40.0))
+    assert (run.status, run.duration) == ("done", 0.0)
+
+
+def test_a_line_that_a_power_cut_damaged_is_left_out():
+    text = line("a", None, 1.0) + "\x00\x00\x00\n" + line("a", "done", 2.0)
+    (run,) = journal.fold(text)
+    assert run.status == "done"
+
+
+@pytest.mark.parametrize(("alone", "count"), [(False, 0), (True, 1)])
+def test_a_journal_of_another_host_is_taken_by_a_run_that_is_alone(data_dir, alone, count):
+    path = journal.journal_path(Owner("elsewhere", 1, 10.0))
+    path.parent.mkdir(parents=True)
+    path.write_text(line("a", None, 1.0))
+    assert len(journal.settle(alone=alone)) == count
+    assert path.exists() is not alone
+
+
+def test_a_pid_that_is_used_again_does_not_keep_a_journal(data_dir):
+    before = dataclasses.replace(this_process(), started=this_process().started - 100)
+    path = journal.journal_path(before)
+    path.parent.mkdir(parents=True)
+    path.write_text(line("a", None, 1.0))
+    assert list(journal.settle()) == [before]
+    assert stored("task, status") == [("CollectPrices", "killed")]
+
+
+class Mistaken(luigi.Task):
+    date = SessionParameter()
+
+    def run(self):
+        raise ScanError("a column that does not exist")
+
+
+def test_what_cannot_pass_is_known_by_the_journal(listening):
+    assert not run_here(Mistaken(date=dt.date(2024, 2, 16)), Refuses(date=dt.date(2024, 2, 16)))
+    assert journal.has_failed_for_good(Mistaken(date=dt.date(2024, 2, 16)).task_id)
+    assert not journal.has_failed_for_good(Refuses(date=dt.date(2024, 2, 16)).task_id)

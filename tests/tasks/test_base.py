@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from pipeline.database.connection import writing
-from pipeline.errors import CoverageError, SessionNotSettledError
+from pipeline.errors import CoverageError, SessionFailedError, SessionNotSettledError
 from pipeline.tasks.base import SessionTask
 from tests.conftest import forget
 from tests.support.runs import run_here
@@ -22,6 +22,7 @@ class Stage(SessionTask):
     calls: ClassVar[list[tuple[str, tuple[dt.date, ...]]]] = []
     bad: ClassVar[dict[str, set[dt.date]]] = {}
     broken: ClassVar[set[str]] = set()
+    crashing: ClassVar[dict[str, set[dt.date]]] = {}
 
     def process(self, sessions):
         family = self.task_family
@@ -31,6 +32,8 @@ class Stage(SessionTask):
         outcomes = {}
         with writing() as connection:
             for session in sessions:
+                if session in Stage.crashing.get(family, ()):
+                    raise IsADirectoryError(21, "Is a directory", f"{session}.html")
                 if session in Stage.bad.get(family, ()):
                     outcomes[session] = CoverageError(f"{session} is bad")
                     continue
@@ -64,7 +67,7 @@ class StageFour(Stage):
 
 @pytest.fixture(autouse=True)
 def fresh(data_dir, settings):
-    Stage.calls, Stage.bad, Stage.broken = [], {}, set()
+    Stage.calls, Stage.bad, Stage.broken, Stage.crashing = [], {}, set(), {}
     settings("scheduler", retry_count=1, retry_delay=0, stable_done_cooldown_secs=0)
     settings(
         "worker", wait_interval=0.01, wait_jitter=0, keep_alive="true", max_reschedules=1, check_complete_on_run="true"
@@ -123,6 +126,28 @@ def test_an_error_that_nobody_foresaw_fails_the_whole_run():
     Stage.broken = {"StageTwo"}
     assert not run_here(*(StageFour(date=day) for day in DAYS))
     assert {family for family, _ in rows()} == {"StageOne"}
+
+
+@pytest.mark.parametrize("family", ["StageOne", "StageTwo"])
+def test_an_exception_of_one_session_fails_that_session_alone(family):
+    Stage.crashing = {family: {BAD}}
+    assert not run_here(*(StageFour(date=day) for day in DAYS))
+    good = [day for day in DAYS if day != BAD]
+    assert [day for name, day in rows() if name == "StageFour"] == good
+    assert [day for name, day in rows() if name == family] == good
+    Stage.crashing = {}
+    assert run_here(*(StageFour(date=day) for day in DAYS))
+    assert [day for name, day in rows() if name == "StageFour"] == DAYS
+
+
+def test_each_of_several_sessions_that_fail_has_its_own_reason():
+    Stage.crashing = {"StageOne": set(DAYS[:2])}
+    task = StageOne(date=tuple(DAYS[:2]))
+    with pytest.raises(SessionFailedError):
+        task.run()
+    assert {day: str(error).rpartition("'")[0][-15:] for day, error in task.session_errors.items()} == {
+        day: f"{day}.html" for day in DAYS[:2]
+    }
 
 
 def test_the_bad_session_is_all_that_a_second_run_asks_for():

@@ -1,13 +1,13 @@
 """Which files go, and which never do."""
 
+import dataclasses
 import datetime as dt
 import os
-import subprocess
-import sys
 
 import pytest
 
 from pipeline import calendar
+from pipeline.owner import this_process
 from pipeline.tasks.cleanup import CleanUpFiles, outdated
 
 NOW = dt.datetime(2024, 2, 20, 22, 0, tzinfo=dt.UTC)
@@ -32,7 +32,7 @@ def put(data_dir):
 
 @pytest.mark.parametrize(
     ("name", "kept"),
-    [("raw/symbols/2023-01-03/", 400), ("raw/prices/2023-01-03/", 400), ("raw/prices/2023-01-03.1/", 400), ("reports/2023-01-03.html", 400), ("logs/a.log", 30), ("work/indicators/2023-01-03/", 2)],
+    [("raw/symbols/2023-01-03/", 650), ("raw/prices/2023-01-03/", 650), ("raw/prices/2023-01-03.1/", 650), ("reports/2023-01-03.html", 400), ("logs/a.log", 30), ("work/indicators/2023-01-03/", 2)],
 )  # fmt: skip
 def test_what_is_older_than_its_retention_goes(put, name, kept):
     path = put(name, days=kept + 0.1)
@@ -45,7 +45,7 @@ def test_what_is_older_than_its_retention_goes(put, name, kept):
     "name",
     [
         "stock_data.duckdb", "stock_data.duckdb.wal", "run.lock", "replica/stock_data_replica.duckdb", "replica/manifest.json",
-        "backup/stock_data-20200101T000000.000000Z.duckdb", "markers/DailyPipeline/2020-01-02.json",
+        "backup/stock_data-20200101T000000.000000Z.duckdb", "markers/DailyPipeline/2020-01-02.json", "work/journal/host@1@2.00.jsonl",
     ],
 )  # fmt: skip
 def test_what_never_goes(put, name):
@@ -54,38 +54,36 @@ def test_what_never_goes(put, name):
 
 
 UNFINISHED = [
-    "replica/.stock_data_replica.duckdb.{pid}.partial", "replica/.manifest.json.{pid}.partial", "reports/.2024-02-16.html.{pid}.partial",
-    "markers/CollectPrices/.2024-02-16.json.{pid}.partial", "raw/prices/2024-02-16/.batch-0001.parquet.{pid}.partial",
-    "raw/symbols/2024-02-16/.20240216T220000.json.gz.{pid}.partial", "backup/.stock_data-20240216T220000.000000Z.duckdb.{pid}.partial",
+    "replica/.stock_data_replica.duckdb!{owner}.partial", "replica/.manifest.json!{owner}.partial", "reports/.2024-02-16.html!{owner}.partial",
+    "markers/CollectPrices/.2024-02-16.json!{owner}.partial", "raw/prices/2024-02-16/.batch-0001.parquet!{owner}.partial",
+    "raw/symbols/2024-02-16/.20240216T220000.json.gz!{owner}.partial", "backup/.stock_data-20240216T220000.000000Z.duckdb!{owner}.partial",
 ]  # fmt: skip
 
 
 @pytest.fixture
 def ended():
-    """The number of a process that is gone."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+    """A process that is gone, whose number this one has now."""
+    return dataclasses.replace(this_process(), started=this_process().started - 60)
 
 
 @pytest.mark.parametrize("name", UNFINISHED)
 def test_the_unfinished_file_of_a_killed_process_goes_at_once(put, ended, name):
     assert list(outdated(NOW)) == []
-    path = put(name.format(pid=ended), days=0)
+    path = put(name.format(owner=ended), days=0)
     assert list(outdated(NOW)) == [path]
 
 
 @pytest.mark.parametrize("name", UNFINISHED)
 def test_the_file_that_a_living_process_writes_stays_for_hours(put, name):
-    put(name.format(pid=os.getpid()), days=5 / 24)
+    put(name.format(owner=this_process()), days=5 / 24)
     assert list(outdated(NOW)) == []
-    path = put(name.format(pid=os.getpid()), days=7 / 24)  # the number may be another process's by now
+    path = put(name.format(owner=this_process()), days=7 / 24)
     assert list(outdated(NOW)) == [path]
 
 
 def test_the_task_removes_files_and_folders(put, clock):
     clock(2024, 2, 20, 17, 0)
-    old, new = put("raw/prices/2023-01-03/", days=500), put("raw/prices/2024-02-16/", days=1)
+    old, new = put("raw/prices/2023-01-03/", days=700), put("raw/prices/2024-02-16/", days=1)
     log = put("logs/a.log", days=40)
     outcome = CleanUpFiles(date=dt.date(2024, 2, 16)).process([dt.date(2024, 2, 16)])
     assert outcome == {dt.date(2024, 2, 16): {"removed": 2}}

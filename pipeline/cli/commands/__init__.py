@@ -2,6 +2,7 @@
 
 COMMANDS = (
     "alert-test",
+    "alerts",
     "backfill",
     "config",
     "doctor",

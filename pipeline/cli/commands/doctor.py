@@ -10,7 +10,9 @@ import click
 from pipeline import calendar
 from pipeline.cli.doctor import FAILURE, Finding, examine
 from pipeline.cli.terminal import console, escape
-from pipeline.runs import alerts
+from pipeline.database.connection import database_path
+from pipeline.masking import masked
+from pipeline.runs import alerts, guard, notifications
 
 COLOURS = {"ok": "green", "note": "dim", "warning": "yellow", "failure": "bold red"}
 
@@ -34,9 +36,27 @@ def command(alert: bool, as_json: bool) -> None:
         show(findings)
     failures = [finding for finding in findings if finding.level == FAILURE]
     if alert:
-        for finding in failures:
-            alerts.raise_alert("doctor", "DailyPipeline", calendar.latest_session(), f"{finding.check}: {finding.text}")
+        tell(failures)
     raise SystemExit(1 if failures else 0)
+
+
+def tell(failures: list[Finding]) -> None:
+    """Raise an alert for each failure, and resolve those that are found no more.
+
+    Where the database cannot take them, they are sent all the same: nobody else would tell.
+    """
+    texts = [f"{finding.check}: {finding.text}" for finding in failures]
+    error = guard.error_of(lambda: record(texts))
+    if error is not None:
+        reason = masked(guard.described(error))
+        notifications.notify("\n".join(["ALERT of the doctor, not recorded:", *texts, f"the record: {reason}"]))
+
+
+def record(texts: list[str]) -> None:
+    for text in texts:
+        alerts.raise_alert("doctor", "DailyPipeline", calendar.latest_session(), text)
+    if database_path().exists():
+        alerts.resolve_findings(texts)
 
 
 def show(findings: list[Finding]) -> None:

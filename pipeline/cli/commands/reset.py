@@ -6,6 +6,7 @@ import datetime as dt
 
 import click
 
+from pipeline import given
 from pipeline.cli import reset
 from pipeline.tasks.stages import stage_names
 
@@ -40,4 +41,6 @@ def command(dates: tuple[dt.datetime, ...], first: str, yes: bool) -> None:
     if not yes:
         click.confirm("Undo them?", abort=True)
     reset.carry_out(plan)
-    click.echo("\n".join(f"undone; run again: pipeline retry {session}" for session in plan.sessions))
+    click.echo(
+        "\n".join(f"undone; run again: {given.pipeline_command('retry', str(session))}" for session in plan.sessions)
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from pipeline import calendar
+from pipeline import calendar, given
 from pipeline.cli.status import Overview, SessionStatus, StageState
 from pipeline.cli.terminal import console, escape
 from pipeline.tasks.stages import STAGES
@@ -99,7 +99,7 @@ def _say_never_run(found: list[SessionStatus]) -> None:
     if missing:
         click.echo(
             f"{len(missing)} sessions between {missing[0]} and {missing[-1]} were never run: "
-            f"pipeline backfill {missing[0]} {missing[-1]}"
+            f"{given.pipeline_command('backfill', str(missing[0]), str(missing[-1]))}"
         )
 
 

@@ -1,0 +1,225 @@
+"""The last lines of a run, what is recorded and told of it, and its exit code when its own record fails."""
+
+import datetime as dt
+import logging
+import os
+import sys
+
+import luigi
+import pytest
+
+from pipeline import given
+from pipeline.database.connection import database_path, writing
+from pipeline.luigi_private import UNCAUGHT
+from pipeline.owner import this_process
+from pipeline.parameters import SessionParameter
+from pipeline.runs import ending, journal, notifications
+from tests.runs.test_journal import DAY, line, stored
+
+
+@pytest.fixture
+def called_with(monkeypatch):
+    """`called_with("DailyPipeline", ...)`: the words after `luigi` on the command line of this process."""
+    monkeypatch.setattr(given, "_values", {})
+
+    def call(*words: str, local: bool = True) -> None:
+        monkeypatch.setattr(sys, "argv", ["luigi", *words, *(["--local-scheduler"] if local else [])])
+        for name, setting in given.options().items():
+            if name in words:
+                monkeypatch.setitem(given._values, setting, words[words.index(name) + 1])
+
+    call("--module", "pipeline", "DailyPipeline", "--date", DAY)
+    return call
+
+
+def closing(text: str) -> list[str]:
+    return ending.closing_lines(journal.fold(text))
+
+
+def test_the_closing_line_says_date_stage_reason_and_command(called_with):
+    text = (
+        line("a", None, 1.0)
+        + line("a", "failed", 2.0, "first")
+        + line("a", None, 3.0)
+        + line("a", "failed", 4.0, "too few")
+    )
+    assert closing(text) == [
+        "2024-02-16: CollectPrices failed: too few\n"
+        "    run again: luigi --module pipeline DailyPipeline --date 2024-02-16"
+    ]
+
+
+def test_what_went_well_in_the_end_is_not_mentioned(called_with):
+    text = line("a", None, 1.0) + line("a", "failed", 2.0, "why") + line("a", None, 3.0) + line("a", "done", 4.0)
+    assert closing(text) == []
+
+
+def test_a_task_without_a_date_is_mentioned_too(called_with):
+    (said,) = closing(line("a", "not started", 1.0, "an empty range", dates=(), task="RangeTradingDays"))
+    assert said.startswith("RangeTradingDays not started: an empty range\n")
+
+
+FAILED = line("a", "failed", 1.0, "down")
+
+
+@pytest.mark.parametrize(
+    ("words", "local", "command"),
+    [
+        (
+            ("DailyPipeline", "--date", DAY, "--storage-data-dir", "my data", "--yahoo-base-url", "http://x", "--workers", "2"),
+            True,
+            f"luigi --module pipeline DailyPipeline --date {DAY} --workers 2 --yahoo-base-url http://x --storage-data-dir 'my data'",
+        ),
+        (("ManualFullSync", "--date", DAY), True, f"luigi --module pipeline ManualFullSync --date {DAY}"),
+        (
+            ("RangeTradingDays", "--of", "DailyPipeline", "--start", "2024-02-01", "--stop", "2024-03-01", "--workers=2"),
+            True,
+            f"luigi --module pipeline DailyPipeline --date {DAY} --workers=2",
+        ),
+        (
+            ("DailyPipeline", "--date", DAY, "--scheduler-url", "http://h:1", "--storage-data-dir", "d"),
+            False,
+            f"pipeline retry {DAY} --scheduler-url http://h:1 --storage-data-dir d",
+        ),
+        (("RedisWatchlistSync", "--date", DAY), False, f"pipeline retry {DAY} --task RedisWatchlistSync"),
+        (
+            ("DailyPipeline", "--alerts-slack-webhook-url", "https://hooks.invalid/secret"),
+            True,
+            f"luigi --module pipeline DailyPipeline --date {DAY} --alerts-slack-webhook-url '********'",
+        ),
+    ],
+)  # fmt: skip
+def test_the_command_is_that_of_the_call_with_its_settings(called_with, words, local, command):
+    called_with("--module", "pipeline", *words, local=local)
+    (said,) = closing(FAILED)
+    assert said.splitlines()[1] == f"    run again: {command}"
+
+
+@pytest.fixture
+def left(monkeypatch):
+    """The codes that the process was left with."""
+    codes: list[int] = []
+    monkeypatch.setattr(ending, "leave", codes.append)
+    monkeypatch.setattr(journal, "unwritten", [])
+    monkeypatch.setattr(journal, "refused", [])
+    return codes
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    texts: list[str] = []
+
+    def send(text: str) -> dict[str, None]:
+        texts.append(text)
+        return {"slack": None}
+
+    monkeypatch.setattr(notifications, "send", send)
+    return texts
+
+
+def write_journal(text: str) -> None:
+    path = journal.journal_path(this_process())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_an_end_that_goes_wrong_is_told_and_is_no_success(data_dir, called_with, left, sent, monkeypatch, settings):
+    settings("redis", url="")
+    write_journal(FAILED)
+
+    def broken() -> None:
+        raise TypeError("unexpected keyword argument 'ssl_ca_cert'")
+
+    monkeypatch.setattr("pipeline.feed.mirror.mirror", broken)
+    ending.close(os.getpid())
+    assert stored("type, task", "alerts") == [("failed", "CollectPrices")]
+    assert any("TypeError: unexpected keyword argument 'ssl_ca_cert'" in text for text in sent)
+    assert left == [40]
+
+
+def test_what_could_not_be_recorded_is_an_alert_a_message_and_no_success(data_dir, called_with, left, sent, settings):
+    settings("redis", url="")
+    journal.unwritten.append("CollectPrices_2024_1 started: not recorded (OSError: [Errno 28] No space left on device)")
+    ending.close(os.getpid())
+    assert stored("type, resolved_at IS NULL", "alerts") == [("not recorded", True)]
+    assert "No space left on device" in sent[0]
+    assert left == [40]
+
+
+def test_a_damaged_database_leaves_the_journal_and_tells(data_dir, called_with, left, sent, settings):
+    settings("redis", url="")
+    with writing():
+        pass
+    database_path().write_bytes(b"no database" * 1000)
+    write_journal(FAILED)
+    ending.close(os.getpid())
+    assert journal.journal_path(this_process()).exists()
+    assert "CollectPrices failed: down" in sent[0]
+    assert left == []  # the exit code is Luigi's own: the stage has failed
+
+
+def test_the_exception_that_ends_luigis_command_line_is_recorded(data_dir, called_with, sent):
+    try:
+        raise ZeroDivisionError("by nothing")
+    except ZeroDivisionError:
+        record = logging.LogRecord("luigi-interface", logging.ERROR, "x", 1, UNCAUGHT, (), sys.exc_info())
+    assert ending.note_uncaught(record)
+    journal.settle()
+    assert stored("task, date, type, message", "alerts") == [
+        ("DailyPipeline", dt.date(2024, 2, 16), "failed", "ZeroDivisionError: by nothing")
+    ]
+
+
+class Stage(luigi.Task):
+    date = SessionParameter()
+
+
+def test_a_session_that_is_found_done_has_no_open_alert(data_dir, called_with, left, sent, settings):
+    from pipeline.tasks.daily import DailyPipeline
+
+    settings("redis", url="")
+    write_journal(line("a", "killed", 1.0, "killed", task="ScanWatchlist"))
+    journal.settle()
+    assert stored("resolved_at IS NULL", "alerts") == [(True,)]
+    tasks = {DailyPipeline(date=dt.date(2024, 2, 16))}
+
+    class Done:
+        def outcome(self):
+            return {"already_done": tasks}
+
+    ending.RunFactory.worker = Done()
+    try:
+        ending.close(os.getpid())
+    finally:
+        ending.RunFactory.worker = None
+    assert stored("resolved_at IS NULL", "alerts") == [(False,)]
+    assert left == []
+
+
+def test_a_failure_that_only_luigi_knows_is_recorded(data_dir, called_with, left, sent, settings):
+    settings("redis", url="")
+
+    class Failed:
+        def outcome(self):
+            return {"failed": {Stage(date=dt.date(2024, 2, 16))}}
+
+    ending.RunFactory.worker = Failed()
+    try:
+        ending.close(os.getpid())
+    finally:
+        ending.RunFactory.worker = None
+    ((kind, message),) = stored("type, message", "alerts")
+    assert kind == "not recorded"
+    assert message.startswith("Stage_2024_02_16_")
+
+
+def test_a_task_that_lacks_a_resource_says_so(called_with, settings):
+    settings("resources", duckdb=0)
+
+    class Needs(luigi.Task):
+        date = SessionParameter()
+        resources = {"duckdb": 1}
+
+    (said,) = ending._not_run_lines({"not_run": {Needs(date=dt.date(2024, 2, 16))}})
+    assert "was not run: it needs the resource duckdb" in said
+    assert f"run again: luigi --module pipeline DailyPipeline --date {DAY}" in said
