@@ -6,12 +6,14 @@ import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from pipeline.cli.backfill import prepare_stale
 from pipeline.cli.main import main
-from pipeline.database.connection import reading
-from pipeline.market.staleness import stale_sessions
+from pipeline.database.connection import reading, writing
+from pipeline.database.markers import RowTarget
+from pipeline.market.staleness import mark_stale_sessions, stale_sessions
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.ranges import RangeTradingDays
 from tests.conftest import forget
@@ -53,6 +55,42 @@ def test_a_split_alone_makes_no_history_stale_but_where_the_symbol_was_found(her
         ).fetchall()
     run(here, SPLIT_DAY)
     assert stale() == [day for (day,) in found]
+
+
+@pytest.mark.parametrize(
+    ("close", "volume", "is_stale"),
+    [
+        (50.0, 2_000_000, False), (50 / 1.0019, 2_000_000, False), (50 / 1.0021, 2_000_000, True), (50 * 1.0021, 2_000_000, True),
+        (50.0, 2_004_000, False), (50.0, 2_004_020, True), (50.0, 1_996_010, False), (50.0, 1_996_000, True),
+    ],
+)  # fmt: skip
+def test_a_restated_history_is_stale_where_a_bar_differs_by_two_thousandths_more(
+    data_dir: Path, close: float, volume: int, is_stale: bool
+) -> None:
+    """All bars are restated two for one; the one of DAYS[1] comes with this close and volume."""
+    with writing() as connection:
+        RowTarget("ScanWatchlist", DAYS[2]).touch(connection, "daily_watchlist")
+        connection.execute(
+            "INSERT INTO price_coverage BY NAME SELECT 'AAA' AS symbol, ?::DATE AS date, 'stored' AS state", [DAYS[2]]
+        )
+        connection.execute(
+            """
+            INSERT INTO stock_data BY NAME
+            SELECT 'AAA' AS symbol, unnest(?::DATE[]) AS date, 100 AS open, 100 AS high, 100 AS low, 100 AS close,
+                   1000000 AS volume, now() AS fetched_at
+            """,
+            [DAYS[:3]],
+        )
+        connection.execute(
+            """
+            CREATE TEMP TABLE written_bars AS
+            SELECT symbol, date, if(date = ?, ?, 50.0) AS close, if(date = ?, ?, 2000000) AS volume, true AS is_restated
+            FROM stock_data
+            """,
+            [DAYS[1], close, DAYS[1], volume],
+        )
+        mark_stale_sessions(connection)
+        assert stale_sessions(connection) == ([DAYS[2]] if is_stale else [])
 
 
 def test_a_back_fill_of_the_stale_gives_the_tables_of_a_world_in_which_the_bar_was_right_at_once(

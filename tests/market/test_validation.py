@@ -95,6 +95,24 @@ def test_prices_that_were_rounded_one_by_one_pass():
     assert judge(changed(d14=(10.0, 10.8, 10.0, 10.805, 1200)))[0] == {}
 
 
+@pytest.mark.parametrize(
+    ("bar", "rejected"),
+    [
+        ((10.0, 10.8 * 0.9991, 10.0, 10.8, 1), {}),
+        ((10.0, 10.8 * 0.9989, 10.0, 10.8, 1), {"2024-02-14": "high_too_low"}),
+        ((10.0, 10.9, 10.0 * 1.0009, 10.8, 1), {}),
+        ((10.0, 10.9, 10.0 * 1.0011, 10.8, 1), {"2024-02-14": "low_too_high"}),
+    ],
+)
+def test_the_four_prices_may_disagree_by_a_thousandth(bar, rejected):
+    assert judge(changed(d14=bar))[0] == rejected
+
+
+def test_the_second_bar_of_all_has_no_earlier_one_that_could_excuse_it():
+    first, second = "2024-02-12", "2024-02-13"
+    assert judge([(first, GOOD[first]), (second, (210.0, 211.0, 209.0, 210.0, 1))])[0] == {second: "move_too_large"}
+
+
 def test_no_volume_is_a_fact():
     assert judge(changed(d14=(10.0, 10.0, 10.0, 10.0, 0)))[0] == {}
 
