@@ -124,3 +124,18 @@ def test_a_feed_of_another_day_or_session_is_too_old(redis, fed):
 def test_samples_are_a_part_of_many_symbols(redis, fed, settings):
     settings("redis", health_samples=4)
     assert checked()["samples"] == 4
+
+
+def test_a_message_names_five_problems_and_counts_the_others(redis, fed, settings):
+    settings("redis", health_samples=15)
+    for symbol in fed.symbols[:8]:
+        redis.delete(KEY + symbol)
+    with pytest.raises(RedisUnhealthyError) as raised:
+        checked()
+    problems = str(raised.value).partition(" is not healthy: ")[2].partition(". The next run")[0].split("; ")
+    assert len(problems) == 6
+    assert problems[:2] == [
+        "it has 7 symbols, and 15 were written",
+        "it has 7 symbols, fewer than 10 ([redis] min_keys, or the length of the watchlist)",
+    ]
+    assert problems[5] == "and 5 more"

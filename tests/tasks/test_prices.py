@@ -64,3 +64,17 @@ def test_the_limit_is_that_of_the_configuration(here, data_dir, settings):
     settings("quality", min_coverage=0.9)
     assert run_here(CollectPrices(date=DAY))
     assert states(data_dir, DAY)["failed"] == 3
+
+
+def test_a_coverage_that_just_reaches_the_limit_is_enough(here, data_dir, settings):
+    here.as_of = DAY
+    for symbol in ("S01", "S02", "S03"):
+        here.faults[symbol] = Fault("500")
+    settings("quality", min_coverage=1.0)
+    assert not run_here(CollectPrices(date=DAY))
+    counts = states(data_dir, DAY)
+    coverage = (counts["stored"] + counts["not_traded"]) / (counts.total() - counts["unknown"])
+    settings("quality", min_coverage=coverage + 1e-9)
+    assert not run_here(CollectPrices(date=DAY))
+    settings("quality", min_coverage=repr(coverage))
+    assert run_here(CollectPrices(date=DAY))

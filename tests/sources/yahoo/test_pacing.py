@@ -122,4 +122,4 @@ def test_the_floor_keeps_the_pace_above_a_standstill():
         pace = Pace(file.fileno(), 10.0)
         for _ in range(100):
             pace.slow_down(time.monotonic(), 0.0, 60.0)
-        assert pace.rate == pytest.approx(pacing.FLOOR, abs=0.1)
+        assert pace.rate == pytest.approx(0.5, abs=0.01)
