@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pipeline.cli.main import main
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.feed import mirror as metrics
-from pipeline.runs import alerts, durations, journal
+from pipeline.runs import alerts, durations, ending, journal
 from tests.support.servers import RedisServer
 
 RUNS, ALERTS = "nasdaq:dag_performance_metrics", "nasdaq:system_alerts"
@@ -105,7 +105,7 @@ def test_the_end_of_a_process_mirrors_what_it_did(redis, data_dir, settings):
         "error": "",
     }
     path.write_text(json.dumps(entry) + "\n")
-    journal.close(os.getpid())
+    ending.close(os.getpid())
     assert [(run["task"], run["status"], run["duration_seconds"]) for run in entries(redis)] == [
         ("CollectPrices", "killed", None)
     ]
