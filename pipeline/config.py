@@ -135,6 +135,28 @@ class quality(luigi.Config):
         default=0.5,
         description="share of the known symbols that must have a bar; fewer mean that the source lacks the session",
     )
+    max_traded_drop = luigi.FloatParameter(
+        default=0.02,
+        description="a session whose share of symbols with a bar falls by more than this against the session before is not there yet",
+    )
+    max_unknown = luigi.FloatParameter(
+        default=0.2, description="share of the expected symbols that the source may never have known"
+    )
+    max_repeated = luigi.FloatParameter(
+        default=0.25,
+        description="share of the expected symbols whose bar of a session may have no volume, or only repeat the close before; more is an outage",
+    )
+    max_history_loss = luigi.FloatParameter(
+        default=0.02, description="share of the stored sessions that a whole history may lack and still replace them"
+    )
+    max_revision = luigi.FloatParameter(
+        default=1.5,
+        description="a stored close that would change this many times is kept until two evenings, or the listing, agree",
+    )
+    split_patience = luigi.IntParameter(
+        default=7,
+        description="sessions that a split may go without its effect on the closes before it; until then the symbol is failed",
+    )
     max_move = luigi.FloatParameter(
         default=20.0,
         description="a close this many times above or below the one before, without a split or dividend, is rejected",

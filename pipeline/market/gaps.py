@@ -6,16 +6,18 @@ the number of answers that had none. A session that was answered often enough wi
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline import calendar
 from pipeline.config import quality
 from pipeline.sources.protocol import BarRequest
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from pipeline.market.evidence import Temporary
 
 
 def widen(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> list[BarRequest]:
@@ -35,38 +37,37 @@ def widen(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> lis
         },
     ).fetchall()
     earliest: dict[str, dt.date] = dict(rows)
-    return [BarRequest(r.symbol, min(r.first, earliest.get(r.symbol, r.first)), r.last) for r in requests]
+    return [dataclasses.replace(r, first=min(r.first, earliest.get(r.symbol, r.first))) for r in requests]
 
 
-def remember(connection: DuckDBPyConnection) -> None:
-    """Bring `gaps` up to date after answers were stored; reads the temporary table `answers` of price_load.
+def remember(tables: Temporary) -> None:
+    """Bring `gaps` up to date after answers were stored; reads the temporary tables `answers` and `verdicts`.
 
-    Bars that came close their gap. Each answer counts once for every session in its range that still has no bar, from
-    the symbol's first bar on.
+    Bars that came close their gap. Each answer that was believed counts once for every session in its range that still
+    has no bar, from the symbol's first bar on.
     """
-    connection.execute(
+    tables.execute(
         "DELETE FROM gaps g USING stock_data s WHERE s.symbol = g.symbol AND s.date = g.date AND s.symbol IN (SELECT symbol FROM answers)"
     )
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE trading_days AS SELECT unnest(?::DATE[]) AS date", [list(calendar.sessions())]
-    )
-    connection.execute(
+    tables.make(
+        "lacking",
         """
-        CREATE OR REPLACE TEMP TABLE lacking AS
-        WITH bars AS (
-            SELECT s.symbol, s.date FROM stock_data s JOIN answers a ON a.symbol = s.symbol AND a.status = 'ok'
+        WITH believed AS (
+            SELECT a.* FROM answers a JOIN verdicts v USING (symbol) WHERE v.verdict IN ('take over', 'replace', 'add')
+        ), bars AS (
+            SELECT s.symbol, s.date FROM stock_data s JOIN believed a ON a.symbol = s.symbol
             WHERE s.date <= a.asked_to AND s.date >= (SELECT min(asked_from) FROM answers)
         ), spans AS (
             SELECT a.symbol, greatest(a.asked_from, min(b.date)) AS first, a.asked_to AS last
-            FROM answers a JOIN bars b USING (symbol) WHERE a.status = 'ok' GROUP BY a.symbol, a.asked_from, a.asked_to
+            FROM believed a JOIN bars b USING (symbol) GROUP BY a.symbol, a.asked_from, a.asked_to
         )
-        SELECT s.symbol, d.date FROM spans s JOIN trading_days d ON d.date BETWEEN s.first AND s.last
+        SELECT s.symbol, d.date FROM spans s JOIN calendar_sessions d ON d.date BETWEEN s.first AND s.last
         ANTI JOIN bars b ON b.symbol = s.symbol AND b.date = d.date
-        """
+        """,
     )
-    connection.execute(
+    tables.execute(
         "UPDATE gaps SET times_asked = times_asked + 1 FROM lacking l WHERE gaps.symbol = l.symbol AND gaps.date = l.date"
     )
-    connection.execute(
+    tables.execute(
         "INSERT INTO gaps BY NAME SELECT symbol, date, 1 AS times_asked FROM lacking ANTI JOIN gaps USING (symbol, date)"
     )

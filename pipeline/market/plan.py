@@ -7,6 +7,7 @@ depends on the sessions alone, and spans are joined; so the order in which sessi
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ def plan(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[Ba
     for session in sorted(sessions, reverse=True):
         for symbol in expected_symbols(connection, session):
             wanted[symbol] = (session, wanted[symbol][1] if symbol in wanted else session)
-    known = known_spans(connection)
+    known = confirmed_spans(connection)
     again = sessions_asked_again(connection, sessions)
     for symbol, (first, last) in known.items():  # what came then is not counted as an answer
         if again and first < again[0] <= last:
@@ -37,12 +38,55 @@ def plan(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[Ba
     spans = {(span, known.get(symbol)) for symbol, span in wanted.items()}  # few, and each costs looks at the calendar
     asked = {case: span_to_ask(*case) for case in spans}
     answers = ((symbol, asked[span, known.get(symbol)]) for symbol, span in wanted.items())
-    return widen(connection, [BarRequest(symbol, *span) for symbol, span in answers if span is not None])
+    requests = [BarRequest(symbol, *span) for symbol, span in answers if span is not None]
+    return with_age(connection, widen(connection, reach_back(connection, requests)))
 
 
 def known_spans(connection: DuckDBPyConnection) -> dict[str, Span]:
+    """The span of sessions that the source has answered for, and been believed, by symbol."""
     rows = connection.execute("SELECT symbol, first_asked, last_asked FROM price_ranges").fetchall()
     return {symbol: (first, last) for symbol, first, last in rows}
+
+
+def confirmed_spans(connection: DuckDBPyConnection) -> dict[str, Span]:
+    """`known_spans` without first histories that began late: they are asked for once more, whole."""
+    rows = connection.execute("SELECT symbol FROM price_ranges WHERE NOT is_confirmed").fetchall()
+    unconfirmed = {symbol for (symbol,) in rows}
+    return {symbol: span for symbol, span in known_spans(connection).items() if symbol not in unconfirmed}
+
+
+def reach_back(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> list[BarRequest]:
+    """The requests, those begun earlier whose span shares no bar with the store, or lies behind an unconfirmed split.
+
+    An answer is held against stored bars: there has to be one in its span. And a split whose effect on the closes before
+    it has not been seen (`unconfirmed_splits`) may show it any day.
+    """
+    rows = connection.execute(
+        """
+        SELECT symbol, min(date) FROM (
+            SELECT s.symbol, max(s.date) AS date FROM stock_data s JOIN price_ranges r USING (symbol)
+            WHERE s.symbol IN (SELECT unnest($symbols::VARCHAR[])) AND s.date <= r.last_asked GROUP BY s.symbol
+            UNION ALL
+            SELECT symbol, date_before FROM unconfirmed_splits
+        ) GROUP BY symbol
+        """,
+        {"symbols": [request.symbol for request in requests]},
+    ).fetchall()
+    earliest: dict[str, dt.date] = dict(rows)
+    return [dataclasses.replace(r, first=min(r.first, earliest.get(r.symbol, r.first))) for r in requests]
+
+
+def with_age(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> list[BarRequest]:
+    """The requests with the moment from which on they take answers: their last session settled, and no dispute since."""
+    rows = connection.execute("SELECT symbol, session, fetched_at FROM disputed_answers").fetchall()
+    disputed = {symbol: (session, moment + dt.timedelta(microseconds=1)) for symbol, session, moment in rows}
+    settled = {last: calendar.settled_at(last) for last in {request.last for request in requests}}
+
+    def moment(request: BarRequest) -> dt.datetime:
+        session, after = disputed.get(request.symbol, (None, None))
+        return max(settled[request.last], after) if session and after and session >= request.last else settled[request.last]
+
+    return [dataclasses.replace(request, not_before=moment(request)) for request in requests]
 
 
 def sessions_asked_again(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[dt.date]:

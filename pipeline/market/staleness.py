@@ -16,25 +16,28 @@ from pipeline.config import indicators
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from pipeline.market.evidence import Temporary
+
 #: A restated history that differs from the stored one by more than its common factor and this share was corrected, too.
 SLACK = 0.002
 
 
-def mark_stale_sessions(connection: DuckDBPyConnection) -> None:
-    """Mark the scanned sessions that the temporary table `written_bars` touches, before it replaces rows of `stock_data`.
+def mark_stale_sessions(tables: Temporary) -> None:
+    """Mark the scanned sessions that the temporary table `bar_changes` touches, before rows of `stock_data` change.
 
     A session is touched by a changed bar of a symbol that it expects, on that session or in the look-back before it. A
     split alone, which scales all bars of a symbol, touches only the sessions that have the symbol on their watchlist.
     """
-    scanned = scanned_sessions(connection)
+    scanned = scanned_sessions(tables.connection)
     if not scanned:
         return
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE scanned AS SELECT unnest($sessions::DATE[]) AS date, unnest($windows::DATE[]) AS window_start",
+    tables.make(
+        "scanned",
+        "SELECT unnest($sessions::DATE[]) AS date, unnest($windows::DATE[]) AS window_start",
         {"sessions": scanned, "windows": [calendar.session_before(day, indicators().lookback - 1) for day in scanned]},
     )
-    _find_changed_bars(connection)
-    connection.execute(
+    _find_changed_bars(tables)
+    tables.execute(
         """
         INSERT INTO stale_sessions BY NAME
         SELECT c.date, now() AS since, count(DISTINCT b.symbol) AS symbols, any_value(b.reason) AS reason
@@ -44,28 +47,29 @@ def mark_stale_sessions(connection: DuckDBPyConnection) -> None:
         GROUP BY c.date
         UNION ALL
         SELECT w.scan_date, now(), count(*), 'history restated' FROM daily_watchlist w
-        WHERE w.symbol IN (SELECT symbol FROM written_bars WHERE is_restated) AND w.scan_date IN (SELECT date FROM scanned)
+        WHERE w.symbol IN (SELECT symbol FROM bar_changes WHERE change = 'restated') AND w.scan_date IN (SELECT date FROM scanned)
         GROUP BY w.scan_date
         """
     )
 
 
-def _find_changed_bars(connection: DuckDBPyConnection) -> None:
+def _find_changed_bars(tables: Temporary) -> None:
     """The temporary table `changed_bars` (symbol, date, reason): bars that differ by more than a split accounts for."""
-    connection.execute(
+    tables.make(
+        "changed_bars",
         """
-        CREATE OR REPLACE TEMP TABLE changed_bars AS
         WITH compared AS (
-            SELECT w.symbol, w.date, w.close, w.volume, w.is_restated, s.close AS old_close, s.volume AS old_volume,
-                   median(s.close / w.close) OVER (PARTITION BY w.symbol) AS factor
-            FROM written_bars w LEFT JOIN stock_data s ON s.symbol = w.symbol AND s.date = w.date
-            WHERE w.symbol IN (SELECT symbol FROM price_coverage)
+            SELECT c.*, s.close AS old_close, s.volume AS old_volume,
+                   median(s.close / c.close) OVER (PARTITION BY c.symbol) AS old_factor
+            FROM bar_changes c LEFT JOIN stock_data s ON s.symbol = c.symbol AND s.date = c.date
+            WHERE c.symbol IN (SELECT symbol FROM price_coverage)
         )
-        SELECT symbol, date, CASE WHEN old_close IS NULL THEN 'bar came late' ELSE 'bar corrected' END AS reason
+        SELECT symbol, date, CASE change WHEN 'added' THEN 'bar came late' WHEN 'deleted' THEN 'bar withdrawn'
+                                         ELSE 'bar corrected' END AS reason
         FROM compared
         WHERE date BETWEEN (SELECT min(window_start) FROM scanned) AND (SELECT max(date) FROM scanned)
-          AND (NOT is_restated OR old_close IS NULL OR abs(old_close / close / factor - 1) > $slack
-               OR abs(volume - old_volume * factor) > $slack * volume + factor + 1)
+          AND (change <> 'restated' OR abs(old_close / close / old_factor - 1) > $slack
+               OR abs(volume - old_volume * old_factor) > $slack * volume + old_factor + 1)
         """,
         {"slack": SLACK},
     )

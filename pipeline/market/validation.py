@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline import calendar
 from pipeline.config import quality
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    from pipeline.market.evidence import Temporary
 
 #: Prices are compared with this relative slack: sources round the four prices of a bar one by one.
 SLACK = 0.001
+#: Prices, volumes and ratios beyond these are no facts of a market: the largest that NASDAQ saw are far below.
+LARGEST_PRICE, LARGEST_VOLUME, LARGEST_RATIO = 1e7, 1e12, 1e4
 
 #: Rule -> SQL that is true for a bar that breaks it, in the order in which the first one broken names the bar.
 #: `previous` is the close of the bar before and `earlier` that of the bar before that one: the bar behind a spike is
@@ -19,7 +20,11 @@ SLACK = 0.001
 RULES: dict[str, str] = {
     "value_missing": "open IS NULL OR high IS NULL OR low IS NULL OR close IS NULL OR volume IS NULL",
     "price_not_positive": "least(open, high, low, close) <= 0 OR NOT isfinite(open + high + low + close)",
+    "price_absurd": "greatest(open, high, low, close) > $largest_price",
     "volume_negative": "volume < 0",
+    "volume_absurd": "volume > $largest_volume",
+    "split_absurd": "NOT (split_ratio BETWEEN 1 / $largest_ratio AND $largest_ratio) OR isnan(split_ratio)",
+    "dividend_absurd": "NOT (dividend > 0 AND dividend < $largest_price)",
     "not_a_session": "NOT EXISTS (FROM calendar_sessions c WHERE c.date = bar.date)",
     "session_twice": "date = date_before OR date = date_after",
     "high_too_low": "high < greatest(open, close, low) * (1 - $slack)",
@@ -29,27 +34,52 @@ RULES: dict[str, str] = {
 }
 
 
-def split_by_rules(connection: DuckDBPyConnection) -> None:
-    """Divide the temporary table `answered_bars` into `good_bars` and `bad_bars` (with a column `rule`).
+def judge_bars(tables: Temporary) -> None:
+    """Make `judged_bars` of `answered_bars`: those with any price, and in `rule` the first rule that each breaks.
 
-    Bars without any value are neither: the source has nothing for that session.
+    A bar without any price is none: the source has nothing for that session. The first bars of an answer are held
+    against the last stored ones before it; where nothing is stored, against the ones that follow.
     """
-    connection.execute(
-        "CREATE TEMP TABLE calendar_sessions AS SELECT unnest(?::DATE[]) AS date", [list(calendar.sessions())]
-    )
     cases = " ".join(f"WHEN {broken} THEN '{rule}'" for rule, broken in RULES.items())
-    connection.execute(
+    _find_stored_before(tables)
+    tables.make(
+        "judged_bars",
         f"""
-        CREATE TEMP TABLE judged_bars AS
-        SELECT *, CASE {cases} END AS rule FROM (
-            SELECT *, coalesce(split_ratio, dividend) IS NOT NULL AS has_action,
-                   lag(date) OVER days AS date_before, lead(date) OVER days AS date_after,
-                   lag(close) OVER days AS previous, lag(close, 2) OVER days AS earlier
-            FROM answered_bars WHERE coalesce(open, high, low, close) IS NOT NULL
-            WINDOW days AS (PARTITION BY symbol ORDER BY date)
+        SELECT * EXCLUDE (date_before, date_after, place, stored, before_that, last1, last2, next1, next2),
+               CASE {cases} END AS rule
+        FROM (
+            SELECT *, coalesce(last1, stored, next1) AS previous,
+                   CASE place WHEN 1 THEN coalesce(before_that, next2) ELSE coalesce(last2, stored, next1) END AS earlier
+            FROM (
+                SELECT b.*, coalesce(b.split_ratio, b.dividend) IS NOT NULL AS has_action, s.stored, s.before_that,
+                       lag(b.date) OVER days AS date_before, lead(b.date) OVER days AS date_after,
+                       row_number() OVER days AS place, lag(close) OVER days AS last1, lag(close, 2) OVER days AS last2,
+                       lead(close) OVER days AS next1, lead(close, 2) OVER days AS next2
+                FROM answered_bars b LEFT JOIN stored_before s USING (symbol)
+                WHERE coalesce(open, high, low, close) IS NOT NULL
+                WINDOW days AS (PARTITION BY b.symbol ORDER BY b.date)
+            )
         ) bar
         """,
-        {"slack": SLACK, "move": quality().max_move},
+        {
+            "slack": SLACK,
+            "move": quality().max_move,
+            "largest_price": LARGEST_PRICE,
+            "largest_volume": LARGEST_VOLUME,
+            "largest_ratio": LARGEST_RATIO,
+        },
     )
-    connection.execute("CREATE TEMP TABLE good_bars AS FROM judged_bars WHERE rule IS NULL")
-    connection.execute("CREATE TEMP TABLE bad_bars AS FROM judged_bars WHERE rule IS NOT NULL")
+
+
+def _find_stored_before(tables: Temporary) -> None:
+    """The last two stored closes before each answer: the yardstick of its first bars."""
+    tables.make(
+        "stored_before",
+        """
+        SELECT symbol, max(close) FILTER (place = 1) AS stored, max(close) FILTER (place = 2) AS before_that
+        FROM (
+            SELECT s.symbol, s.close, row_number() OVER (PARTITION BY s.symbol ORDER BY s.date DESC) AS place
+            FROM stock_data s JOIN answers a ON a.symbol = s.symbol AND s.date < a.asked_from
+        ) WHERE place <= 2 GROUP BY symbol
+        """,
+    )

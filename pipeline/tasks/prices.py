@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import itertools
 import logging
@@ -9,16 +10,19 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.config import market, quality, storage
+from pipeline.config import market, storage
 from pipeline.database.connection import writing
-from pipeline.errors import CoverageError, PipelineError, SourceOutageError
-from pipeline.market.adjustment import restated_symbols, whole_histories
+from pipeline.errors import PipelineError, SourceOutageError
+from pipeline.market.adjustment import whole_histories
 from pipeline.market.closures import forget_closed
+from pipeline.market.coverage import refusal, store_states
 from pipeline.market.deliveries import with_changes
-from pipeline.market.load import read_answers, store_answers, store_coverage
+from pipeline.market.evidence import Evidence
+from pipeline.market.load import store_answers
 from pipeline.market.plan import plan
 from pipeline.market.succession import close_ended
 from pipeline.market.ticker_changes import carry_over
+from pipeline.market.verdicts import ASK_WHOLE, found, judge
 from pipeline.sources.protocol import BarRequest, StandingSource
 from pipeline.sources.registry import configured_source
 from pipeline.tasks.base import Outcome, SessionTask
@@ -58,11 +62,11 @@ class CollectPrices(SessionTask):
         renew_older(sessions)
         requests = self._requests(sessions)
         self._collect(requests, folder)
-        requests, restated = self._renew_restated(requests, folder)
-        with writing() as connection:
-            read_answers(connection, folder, requests)
-            changes = store_answers(connection, restated)
-            outcomes = {session: self._judge(connection, session) for session in sessions}
+        requests = self._ask_further(requests, folder)
+        with writing() as connection, Evidence(connection, folder, requests) as answers:
+            judge(answers)
+            changes = store_answers(answers)
+            outcomes = {session: self._settle(answers, session) for session in sessions}
         if any(isinstance(outcome, SourceOutageError) for outcome in outcomes.values()):
             supersede(folder)
         logger.info("%s: %s", describe(sessions), described(changes))
@@ -90,56 +94,51 @@ class CollectPrices(SessionTask):
         with Bar("prices", self.say) as bar:
             configured_source().collect(requests, folder, bar.advance)
 
-    def _renew_restated(
-        self, requests: list[BarRequest], folder: pathlib.Path
-    ) -> tuple[list[BarRequest], dict[str, str]]:
-        """Ask for the whole history of symbols whose basis of adjustment has changed."""
-        with writing() as connection:
-            read_answers(connection, folder, requests)
-            restated = restated_symbols(connection)
-            renewals = whole_histories(connection, [r for r in requests if r.symbol in restated])
+    def _ask_further(self, requests: list[BarRequest], folder: pathlib.Path) -> list[BarRequest]:
+        """Ask for what the first answers make necessary: whole histories, and sessions that a few symbols lack.
+
+        Returns the requests that the final judgement is about.
+        """
+        with writing() as connection, Evidence(connection, folder, requests) as answers:
+            judge(answers)
+            restated = found(answers, ASK_WHOLE)
+            whole = whole_histories(connection, [r for r in requests if r.symbol in restated])
+            again = asked_too_early(answers, requests)
         for symbol, evidence in restated.items():
             logger.info("%s: %s; its whole history is fetched anew", symbol, evidence)
-        self._collect([renewal for renewal in renewals if renewal not in requests], folder)
+        further = {request.symbol: request for request in [*again, *whole]}
+        self._collect([*further.values()], folder)
         from pipeline.sources.answers import unanswered
 
-        if market().offline:  # answers older than the stored history are on a former basis: they add nothing
-            missing = {request.symbol for request in unanswered(folder, renewals)}
-            renewals = [renewal for renewal in renewals if renewal.symbol not in missing]
-        kept = [request for request in requests if request.symbol not in restated]
-        return kept + renewals, restated
+        for request in unanswered(folder, [*further.values()]):  # what was answered before is judged again
+            del further[request.symbol]
+        return [further.get(request.symbol, request) for request in requests]
 
-    def _judge(self, connection: DuckDBPyConnection, session: dt.date) -> Outcome:
-        counts = store_coverage(connection, session)
-        # a symbol that the source has never known is not wanted of it; one that it knew yesterday is
-        lost = symbols_lost(connection, session)
-        known = sum(counts.values()) - counts["unknown"] + lost
-        coverage = (counts["stored"] + counts["not_traded"]) / known if known else 0.0
-        if coverage < quality().min_coverage:
-            if lost > counts["failed"]:
-                return SourceOutageError(_forgotten(session, lost, counts))
-            return CoverageError(_too_few(connection, session, coverage, counts))
-        if counts["stored"] < known * quality().min_traded:
-            ask_again(connection, session, "the source lacked the session")
-            return SourceOutageError(_session_absent(session, counts))
+    def _settle(self, answers: Evidence, session: dt.date) -> Outcome:
+        """Give the session's symbols their states, and mark it as done when nothing speaks against it."""
+        connection = answers.connection
+        coverage = store_states(answers, session)
+        refused = refusal(answers, session)
+        if refused:
+            if refused.is_outage:
+                ask_again(connection, session, "the source lacked the session")
+            return refused.error
         connection.execute("DELETE FROM recollections WHERE date = ?", [session])
         self.finish(connection, session)
-        logger.info("%s: coverage %.2f %% (%s)", session, 100 * coverage, _counted(counts))
-        return {"coverage": coverage, **counts}
+        logger.info("%s: coverage %.2f %% (%s)", session, 100 * coverage.coverage, coverage)
+        return dataclasses.asdict(coverage)
 
 
-def symbols_lost(connection: DuckDBPyConnection, session: dt.date) -> int:
-    """The number of symbols that the source does not know on the session, and knew on the last complete one before."""
-    row = connection.execute(
-        """
-        SELECT count(*) FROM price_coverage c JOIN price_ranges r USING (symbol)
-        WHERE c.date = $session AND c.state = 'unknown' AND r.last_asked >= (
-            SELECT max(session) FROM finished_stages WHERE stage = 'CollectPrices' AND session < $session
-        )
-        """,
-        {"session": session},
-    ).fetchone()
-    return row[0] if row else 0
+def asked_too_early(answers: Evidence, requests: Sequence[BarRequest]) -> list[BarRequest]:
+    """Requests to repeat at once: the listing has a volume for the newest session, and the answer has no bar of it.
+
+    None when most lack it: then the source does not have the session, and asking again changes nothing.
+    """
+    rows = answers.execute("SELECT symbol, fetched_at FROM facts WHERE lacks IS NOT NULL AND NOT is_rejected")
+    early = {symbol: moment + dt.timedelta(microseconds=1) for symbol, moment in rows}
+    if len(early) > len(requests) / 2:
+        return []
+    return [dataclasses.replace(r, not_before=early[r.symbol]) for r in requests if r.symbol in early]
 
 
 def ask_again(connection: DuckDBPyConnection, session: dt.date, reason: str, with_listing: bool = False) -> None:
@@ -166,36 +165,4 @@ def described(changes: dict[str, int]) -> str:
     """What happened to the stored bars, in words."""
     return (
         ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in changes.items() if n) or "no bar is new or differs"
-    )
-
-
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {state}" for state, count in counts.items())
-
-
-def _too_few(connection: DuckDBPyConnection, session: dt.date, coverage: float, counts: dict[str, int]) -> str:
-    rows = connection.execute(
-        "SELECT symbol, reason FROM price_coverage WHERE date = ? AND state = 'failed' ORDER BY symbol LIMIT 5",
-        [session],
-    ).fetchall()
-    names = "; ".join(f"{symbol}: {reason}" for symbol, reason in rows)
-    return (
-        f"session {session}: {coverage:.1%} of the expected symbols were delivered, {quality().min_coverage:.1%} are needed "
-        f"({_counted(counts)}). First failures: {names}. What was delivered is kept; "
-        f"luigi --module pipeline DailyPipeline --date {session} asks for the rest"
-    )
-
-
-def _forgotten(session: dt.date, lost: int, counts: dict[str, int]) -> str:
-    return (
-        f"session {session}: the source says of {lost:,} symbols that there are none such, and knew them the session before "
-        f"({_counted(counts)}); it is not to be believed. Try again later: luigi --module pipeline DailyPipeline --date {session}"
-    )
-
-
-def _session_absent(session: dt.date, counts: dict[str, int]) -> str:
-    return (
-        f"session {session}: the source answers, but has no bar of it for most symbols ({_counted(counts)}); it lacks the "
-        f"session as a whole. Try again later: luigi --module pipeline DailyPipeline --date {session}. If the exchange was "
-        f"closed on that day, put it into the configuration: [market] closed = {session}"
     )

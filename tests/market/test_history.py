@@ -70,7 +70,8 @@ def test_a_bar_that_comes_late_is_stored_counted_and_computed(
     monkeypatch.setattr(here, "days", lambda symbol: [day for day in days(symbol) if (symbol, day) != ("S05", D16)])
     here.as_of = D16
     assert run_here(DailyPipeline(date=D16))
-    assert ask("SELECT state FROM price_coverage WHERE symbol = 'S05' AND date = ?", D16) == [("not_traded",)]
+    ((state, reason),) = ask("SELECT state, reason FROM price_coverage WHERE symbol = 'S05' AND date = ?", D16)
+    assert (state, reason[:36]) == ("failed", "no bar, and the listing of the sessi"[:36])
     monkeypatch.setattr(here, "days", days)
     here.as_of = D20
     assert run_here(DailyPipeline(date=D20))

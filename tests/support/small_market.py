@@ -116,11 +116,11 @@ class SmallMarket(FakeMarket):
         return {"data": data, "message": None, "status": {"rCode": 200, "bCodeMessage": None, "developerMessage": None}}
 
     def _row(self, symbol: str, newest: list[dt.date]) -> dict[str, str]:
-        before, bar = (WALKS[symbol][day] for day in newest)
+        before, bar = (self.bar(symbol, day) for day in newest)
         cap = 5e7 if symbol == SMALL else 2e12 / 1.17 ** SYMBOLS.index(symbol)
         return {
             "symbol": symbol, "name": NAMES.get(symbol, f"{symbol} Inc. Common Stock"), "lastsale": f"${bar[3]:.2f}",
             "netchange": f"{bar[3] - before[3]:.2f}", "pctchange": f"{100 * (bar[3] / before[3] - 1):.3f}%",
-            "volume": str(bar[4]), "marketCap": f"{cap:.2f}", "country": "United States", "ipoyear": "2001",
+            "volume": str(bar[4] if symbol != THIN or SESSIONS.index(newest[-1]) % 3 == 0 else 0), "marketCap": f"{cap:.2f}", "country": "United States", "ipoyear": "2001",
             "industry": "Software", "sector": "Technology", "url": f"/market-activity/stocks/{symbol.lower()}",
         }  # fmt: skip

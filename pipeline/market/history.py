@@ -1,0 +1,96 @@
+"""The one way in which rows of `stock_data` change (`change_bars`), and what follows from a change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.market.evidence import Temporary
+from pipeline.market.staleness import mark_stale_sessions
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def change_bars(tables: Temporary) -> dict[str, int]:
+    """Carry out the temporary table `bar_changes`: every bar that is added, revised, restated or deleted passes here.
+
+    `bar_changes` has one row a bar (symbol, date), with
+
+    * `change`: `added` (nothing is stored), `revised` (one bar put right), `restated` (part of a history that is replaced
+      on another basis) or `deleted` (then the values are null);
+    * `open`, `high`, `low`, `close`, `volume`, `fetched_at`: the new values, prices in dollars, and the moment of the answer;
+    * `reason`: in words, null for `added`; `factor`: answered to stored closes, for `restated`.
+
+    At the moment of the call `stock_data` still has the old values of all rows that are not `added`. In the
+    caller's transaction the rows are replaced, indicators and watchlists that rest on them are marked as stale, rows of
+    `technical_indicators` without a bar go, and `price_coverage` follows. Nothing else inserts into `stock_data`,
+    updates it or deletes from it. Returns counts for the day's summary.
+    """
+    mark_stale_indicators(tables)
+    mark_stale_sessions(tables)
+    tables.execute("DELETE FROM stock_data s USING bar_changes c WHERE s.symbol = c.symbol AND s.date = c.date AND c.change <> 'added'")
+    tables.execute(
+        """
+        INSERT INTO stock_data BY NAME
+        SELECT symbol, date, open, high, low, close, volume, fetched_at FROM bar_changes WHERE change <> 'deleted'
+        ORDER BY symbol, date
+        """
+    )
+    _follow(tables)
+    row = tables.execute(
+        """
+        SELECT count(*) FILTER (change = 'added'), count(*) FILTER (change = 'revised'),
+               count(DISTINCT symbol) FILTER (change = 'restated'), count(*) FILTER (change = 'deleted')
+        FROM bar_changes
+        """
+    )[0]
+    return dict(zip(("new_bars", "revised_bars", "restated_histories", "deleted_bars"), row, strict=True))
+
+
+def delete_histories(connection: DuckDBPyConnection, symbols: list[str], reason: str) -> None:
+    """Delete all bars of symbols, with their indicators; for tickers that are another company's now."""
+    with Temporary(connection) as tables:
+        tables.make(
+            "bar_changes",
+            """
+            SELECT symbol, date, 'deleted' AS change, NULL::DOUBLE AS open, NULL::DOUBLE AS high, NULL::DOUBLE AS low,
+                   NULL::DOUBLE AS close, NULL::BIGINT AS volume, NULL::TIMESTAMPTZ AS fetched_at, $reason AS reason,
+                   NULL::DOUBLE AS factor
+            FROM stock_data WHERE symbol IN (SELECT unnest($symbols::VARCHAR[]))
+            """,
+            {"symbols": symbols, "reason": reason},
+        )
+        change_bars(tables)
+
+
+def mark_stale_indicators(tables: Temporary) -> None:
+    """Indicators of sessions on or after a bar that changed in any column, or that came late, are to be computed again."""
+    tables.execute(
+        """
+        INSERT INTO stale_indicators BY NAME
+        SELECT symbol, now() AS since, min(date) AS from_date,
+               CASE WHEN bool_or(change = 'restated') THEN 'history restated' WHEN bool_or(change = 'revised') THEN 'bar revised'
+                    WHEN bool_or(change = 'added') THEN 'earlier bars added' ELSE 'bar deleted' END AS reason
+        FROM bar_changes
+        WHERE date <= (SELECT max(session) FROM finished_stages WHERE stage = 'ComputeIndicators')
+        GROUP BY symbol
+        """
+    )
+
+
+def _follow(tables: Temporary) -> None:
+    tables.execute(
+        "DELETE FROM technical_indicators t USING bar_changes c WHERE t.symbol = c.symbol AND t.date = c.date AND c.change = 'deleted'"
+    )
+    tables.execute(
+        """
+        UPDATE price_coverage p SET state = 'stored', reason = 'the bar came later', is_lost = false
+        FROM bar_changes c WHERE p.symbol = c.symbol AND p.date = c.date AND c.change <> 'deleted' AND p.state <> 'stored'
+        """
+    )
+    tables.execute(
+        """
+        UPDATE price_coverage p SET state = 'not_traded', reason = c.reason
+        FROM bar_changes c WHERE p.symbol = c.symbol AND p.date = c.date AND c.change = 'deleted' AND p.state = 'stored'
+        """
+    )
