@@ -33,6 +33,9 @@ BOUNDS: dict[tuple[str, str], Bound] = {
         250, why="of fewer bars RSI and MACD do not forget where they began, and differ from those of the whole history"
     ),
     ("indicators", "buckets"): Bound(1),
+    ("quality", "final_hours"): Bound(
+        1, 17, "a bar must be final before the next session closes, and not with its close"
+    ),
     ("quality", "min_coverage"): Bound(0, 1, "it is a share"),
     ("quality", "min_traded"): Bound(0, 1, "it is a share"),
     ("quality", "max_universe_shrink"): Bound(0, 1, "it is a share"),

@@ -128,6 +128,14 @@ class storage(luigi.Config):
 
 
 class quality(luigi.Config):
+    final_hours = luigi.FloatParameter(
+        default=8,
+        description="hours after the close from which on an answer makes the bars of a session final",
+    )
+    audit_per_day = luigi.IntParameter(
+        default=40,
+        description="symbols a run whose whole history is asked for again and compared, in rotation; 0: none",
+    )
     min_coverage = luigi.FloatParameter(
         default=0.98, description="share of the expected symbols that must be delivered for a session to be complete"
     )

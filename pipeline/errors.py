@@ -147,6 +147,10 @@ class NotReceivedError(PipelineError):
     may_pass = False
 
 
+class NotFinalError(PipelineError):
+    """The session's bars cannot be confirmed: it is too early, or too few of them were answered for."""
+
+
 class CoverageError(PipelineError):
     """Too small a share of the expected symbols was delivered."""
 

@@ -19,8 +19,9 @@ from click.testing import CliRunner, Result
 from pipeline.cli.main import main
 from pipeline.database.connection import database_path, writing
 from pipeline.database.replica import replica_path
+from pipeline.watchlist.amendments import store_watchlist
 from pipeline.watchlist.day_view import columns, create_empty_day_view
-from pipeline.watchlist.hits import day_view, store_watchlist, watchlist_rows
+from pipeline.watchlist.hits import day_view, watchlist_rows
 from pipeline.watchlist.sandbox import sandbox
 from pipeline.watchlist.scans import Scan, check, configured_scans
 from tests.support.stored_market import LAST, SESSIONS, fill
@@ -37,7 +38,8 @@ def blocks(language: str) -> list[str]:
 def replica(data_dir: pathlib.Path) -> pathlib.Path:
     with writing() as connection:
         fill(connection, SESSIONS[-3:])
-        store_watchlist(connection, LAST, watchlist_rows(day_view(connection, LAST), configured_scans()))
+        view = day_view(connection, LAST)
+        store_watchlist(connection, LAST, watchlist_rows(view, configured_scans()), view)
     replica_path().parent.mkdir()
     shutil.copyfile(database_path(), replica_path())
     replica_path().chmod(0o444)

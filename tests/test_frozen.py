@@ -47,7 +47,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def collected(server: RedisServer) -> dict[str, str]:
     return {
-        "watchlist.json": as_text(rows("SELECT * EXCLUDE (source) FROM daily_watchlist ORDER BY ALL")),
+        "watchlist.json": as_text(rows("SELECT * EXCLUDE (source, stored_at) FROM daily_watchlist ORDER BY ALL")),
         "indicators.json": as_text(rows("SELECT * EXCLUDE (source) FROM technical_indicators ORDER BY symbol, date")),
         "manifest.json": manifest_path().read_text(encoding="utf-8"),
         "report.html": report_path(DAY).read_text(encoding="utf-8"),

@@ -75,8 +75,8 @@ def carry_out(plan: Plan) -> None:
 
 def _forget(connection: DuckDBPyConnection, plan: Plan) -> None:
     days = list(plan.sessions)
-    for table, column in _tables(plan.stages):
-        connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?::DATE[]))", [days])
+    for stage in plan.stages:
+        stage.forget(connection, days)
     connection.execute(f"DELETE FROM {MARKERS} WHERE update_id IN (SELECT unnest(?))", [_update_ids(plan.stages, days)])
 
 

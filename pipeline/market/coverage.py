@@ -51,9 +51,7 @@ def store_states(evidence: Evidence, session: dt.date) -> Coverage:
     answer; a missing one is `not_traded` only when the listing of the session has no volume for it.
     """
     evidence.execute("DELETE FROM price_coverage WHERE date = $session", {"session": session})
-    evidence.execute(
-        _STATES, {"session": session, "expected": expected_symbols(evidence.connection, session)}
-    )
+    evidence.execute(_STATES, {"session": session, "expected": expected_symbols(evidence.connection, session)})
     return coverage_of(evidence.connection, session)
 
 

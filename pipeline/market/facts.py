@@ -30,7 +30,9 @@ def gather_facts(tables: Temporary) -> None:
     compare_with_stored(tables)
     find_awaited(tables, quality().split_patience)
     for name, query in _PARTS.items():
-        tables.make(name, query, {"agrees": AGREES} if "$agrees" in query else {"same": SAME} if "$same" in query else {})
+        tables.make(
+            name, query, {"agrees": AGREES} if "$agrees" in query else {"same": SAME} if "$same" in query else {}
+        )
     tables.make("facts", _FACTS)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.market.evidence import Temporary
+from pipeline.market.finality import place_finality
 from pipeline.market.staleness import mark_stale_sessions
+from pipeline.market.versions import keep_versions
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -22,18 +24,25 @@ def change_bars(tables: Temporary) -> dict[str, int]:
     * `reason`: in words, null for `added`; `factor`: answered to stored closes, for `restated`.
 
     At the moment of the call `stock_data` still has the old values of all rows that are not `added`. In the
-    caller's transaction the rows are replaced, indicators and watchlists that rest on them are marked as stale, rows of
+    caller's transaction they are kept in `bar_versions`, the rows are replaced, indicators and watchlists that rest on them are marked as stale, rows of
     `technical_indicators` without a bar go, and `price_coverage` follows. Nothing else inserts into `stock_data`,
     updates it or deletes from it. Returns counts for the day's summary.
     """
     mark_stale_indicators(tables)
     mark_stale_sessions(tables)
-    tables.execute("DELETE FROM stock_data s USING bar_changes c WHERE s.symbol = c.symbol AND s.date = c.date AND c.change <> 'added'")
+    keep_versions(tables)
+    place_finality(tables)
+    tables.execute(
+        "DELETE FROM stock_data s USING bar_changes c WHERE s.symbol = c.symbol AND s.date = c.date AND c.change <> 'added'"
+    )
     tables.execute(
         """
         INSERT INTO stock_data BY NAME
-        SELECT symbol, date, open, high, low, close, volume, fetched_at FROM bar_changes WHERE change <> 'deleted'
-        ORDER BY symbol, date
+        SELECT c.symbol, c.date, c.open, c.high, c.low, c.close, c.volume, c.fetched_at, now() AS stored_at,
+               coalesce(c.fetched_at >= f.final_at, true) AS is_final
+        FROM bar_changes c LEFT JOIN finality f USING (date)
+        WHERE c.change <> 'deleted'
+        ORDER BY c.symbol, c.date
         """
     )
     _follow(tables)

@@ -31,6 +31,7 @@ def store_answers(evidence: Evidence) -> dict[str, int]:
     """
     _choose_changes(evidence)
     counts = change_bars(evidence)
+    _make_final(evidence)
     counts["rejected_bars"] = _store_rejected(evidence)
     counts["disputed_answers"] = _store_disputes(evidence)
     _store_actions(evidence)
@@ -58,6 +59,23 @@ def _choose_changes(evidence: Evidence) -> None:
         JOIN answers a ON a.symbol = s.symbol AND s.date BETWEEN a.asked_from AND a.asked_to
         ANTI JOIN (FROM judged_bars WHERE rule IS NULL) b ON b.symbol = s.symbol AND b.date = s.date
         """,
+    )
+
+
+def _make_final(evidence: Evidence) -> None:
+    """Make the bars final that a believed answer, taken late enough, has said again as they are.
+
+    For the bars that it changed, `change_bars` has done it.
+    """
+    evidence.execute(
+        f"""
+        UPDATE stock_data s SET is_final = true
+        FROM judged_bars b
+        JOIN verdicts v USING (symbol)
+        JOIN finality f ON f.date = b.date
+        WHERE s.symbol = b.symbol AND s.date = b.date AND NOT coalesce(s.is_final, true)
+          AND b.rule IS NULL AND b.fetched_at >= f.final_at AND v.verdict IN ('{TAKE_OVER}', '{REPLACE}')
+        """
     )
 
 
@@ -95,7 +113,9 @@ def _store_disputes(evidence: Evidence) -> int:
         WHERE v.verdict IN ('{KEEP}', '{ASK_WHOLE}') OR (v.verdict IN ('{TAKE_OVER}', '{REPLACE}') AND f.lacks IS NOT NULL)
         """,
     )
-    evidence.execute("DELETE FROM disputed_answers WHERE symbol IN (SELECT symbol FROM verdicts WHERE rule NOT IN ('no_answer', 'older', 'older_on_another_basis'))")
+    evidence.execute(
+        "DELETE FROM disputed_answers WHERE symbol IN (SELECT symbol FROM verdicts WHERE rule NOT IN ('no_answer', 'older', 'older_on_another_basis'))"
+    )
     evidence.execute("INSERT INTO disputed_answers BY NAME FROM disputes")
     return int(evidence.execute(f"SELECT count(*) FROM disputes WHERE verdict IN ('{KEEP}', '{ASK_WHOLE}')")[0][0])
 
@@ -103,7 +123,8 @@ def _store_disputes(evidence: Evidence) -> int:
 def _store_actions(evidence: Evidence) -> None:
     """Replace all actions of the spans that were taken over: one that was withdrawn or moved goes."""
     evidence.make(
-        "believed_answers", f"SELECT a.* FROM answers a JOIN verdicts v USING (symbol) WHERE v.verdict IN ('{TAKE_OVER}', '{REPLACE}')"
+        "believed_answers",
+        f"SELECT a.* FROM answers a JOIN verdicts v USING (symbol) WHERE v.verdict IN ('{TAKE_OVER}', '{REPLACE}')",
     )
     evidence.execute(
         "DELETE FROM corporate_actions c USING believed_answers a WHERE c.symbol = a.symbol AND c.date BETWEEN a.asked_from AND a.asked_to"

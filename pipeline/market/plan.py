@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import calendar
 from pipeline.config import market
+from pipeline.market.finality import final_at, provisional
 from pipeline.market.gaps import widen
 from pipeline.market.universe import expected_symbols
 from pipeline.sources.protocol import BarRequest
@@ -40,6 +41,13 @@ def plan(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[Ba
     answers = ((symbol, asked[span, known.get(symbol)]) for symbol, span in wanted.items())
     requests = [BarRequest(symbol, *span) for symbol, span in answers if span is not None]
     return with_age(connection, widen(connection, reach_back(connection, requests)))
+
+
+def confirmations(connection: DuckDBPyConnection, session: dt.date) -> list[BarRequest]:
+    """Requests for the provisional bars of the session, the overlap before it with them, taking only late answers."""
+    first = calendar.session_before(session, market().overlap_sessions - 1)
+    symbols = provisional(connection, session)
+    return [BarRequest(symbol, first, session, not_before=final_at(session)) for symbol in symbols]
 
 
 def known_spans(connection: DuckDBPyConnection) -> dict[str, Span]:
@@ -84,7 +92,11 @@ def with_age(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> 
 
     def moment(request: BarRequest) -> dt.datetime:
         session, after = disputed.get(request.symbol, (None, None))
-        return max(settled[request.last], after) if session and after and session >= request.last else settled[request.last]
+        return (
+            max(settled[request.last], after)
+            if session and after and session >= request.last
+            else settled[request.last]
+        )
 
     return [dataclasses.replace(request, not_before=moment(request)) for request in requests]
 

@@ -11,7 +11,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from pipeline import calendar
-from pipeline.config import indicators
+from pipeline.config import indicators, market
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -86,6 +86,12 @@ def scanned_sessions(connection: DuckDBPyConnection) -> list[dt.date]:
 def stale_sessions(connection: DuckDBPyConnection) -> list[dt.date]:
     """The marked sessions, oldest first."""
     return [date for (date,) in connection.execute("SELECT DISTINCT date FROM stale_sessions ORDER BY date").fetchall()]
+
+
+def recent_stale(connection: DuckDBPyConnection, session: dt.date) -> list[dt.date]:
+    """The marked sessions before `session` that lie in the overlap of its run, oldest first: those still in the making."""
+    oldest = calendar.session_before(session, market().overlap_sessions)
+    return [day for day in stale_sessions(connection) if oldest <= day < session]
 
 
 def settle_session(connection: DuckDBPyConnection, session: dt.date) -> None:

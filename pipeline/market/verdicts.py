@@ -148,5 +148,7 @@ def judge(evidence: Evidence) -> None:
 def found(evidence: Evidence, verdict: str) -> dict[str, str]:
     """The symbols with a verdict, and its reason."""
     return dict(
-        evidence.execute("SELECT symbol, reason FROM verdicts WHERE verdict = $verdict ORDER BY symbol", {"verdict": verdict})
+        evidence.execute(
+            "SELECT symbol, reason FROM verdicts WHERE verdict = $verdict ORDER BY symbol", {"verdict": verdict}
+        )
     )

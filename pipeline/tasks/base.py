@@ -85,6 +85,12 @@ class SessionTask(luigi.Task):
         return RowTarget(cls.__name__, session)
 
     @classmethod
+    def forget(cls, connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> None:
+        """Take the rows of the sessions away, for a reset."""
+        for table, column in cls.rows:
+            connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?::DATE[]))", [list(sessions)])
+
+    @classmethod
     def with_product(cls, sessions: set[dt.date]) -> set[dt.date]:
         """Those of the sessions that have the thing which the stage makes beside its rows; all, where it makes none."""
         return sessions

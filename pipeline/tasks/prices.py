@@ -7,7 +7,7 @@ import datetime as dt
 import itertools
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.config import market, storage
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pipeline")
 
+#: How the work is told of: a text, and a percentage where there is one.
+Say = Callable[[str, int | None], None]
+
 
 class CollectPrices(SessionTask):
     """The daily bars of every company above `[market] min_market_cap`.
@@ -61,8 +64,8 @@ class CollectPrices(SessionTask):
         set_aside_damaged(folder)
         renew_older(sessions)
         requests = self._requests(sessions)
-        self._collect(requests, folder)
-        requests = self._ask_further(requests, folder)
+        collect(requests, folder, self.say)
+        requests = ask_further(requests, folder, self.say)
         with writing() as connection, Evidence(connection, folder, requests) as answers:
             judge(answers)
             changes = store_answers(answers)
@@ -88,32 +91,6 @@ class CollectPrices(SessionTask):
             logger.warning("%s %s; the old history is closed", symbol, evidence)
         return requests
 
-    def _collect(self, requests: Sequence[BarRequest], folder: pathlib.Path) -> None:
-        if not requests or market().offline:
-            return
-        with Bar("prices", self.say) as bar:
-            configured_source().collect(requests, folder, bar.advance)
-
-    def _ask_further(self, requests: list[BarRequest], folder: pathlib.Path) -> list[BarRequest]:
-        """Ask for what the first answers make necessary: whole histories, and sessions that a few symbols lack.
-
-        Returns the requests that the final judgement is about.
-        """
-        with writing() as connection, Evidence(connection, folder, requests) as answers:
-            judge(answers)
-            restated = found(answers, ASK_WHOLE)
-            whole = whole_histories(connection, [r for r in requests if r.symbol in restated])
-            again = asked_too_early(answers, requests)
-        for symbol, evidence in restated.items():
-            logger.info("%s: %s; its whole history is fetched anew", symbol, evidence)
-        further = {request.symbol: request for request in [*again, *whole]}
-        self._collect([*further.values()], folder)
-        from pipeline.sources.answers import unanswered
-
-        for request in unanswered(folder, [*further.values()]):  # what was answered before is judged again
-            del further[request.symbol]
-        return [further.get(request.symbol, request) for request in requests]
-
     def _settle(self, answers: Evidence, session: dt.date) -> Outcome:
         """Give the session's symbols their states, and mark it as done when nothing speaks against it."""
         connection = answers.connection
@@ -127,6 +104,35 @@ class CollectPrices(SessionTask):
         self.finish(connection, session)
         logger.info("%s: coverage %.2f %% (%s)", session, 100 * coverage.coverage, coverage)
         return dataclasses.asdict(coverage)
+
+
+def collect(requests: Sequence[BarRequest], folder: pathlib.Path, say: Say) -> None:
+    """Ask the source, unless `[market] offline` forbids it; the answers land in the folder."""
+    if not requests or market().offline:
+        return
+    with Bar("prices", say) as bar:
+        configured_source().collect(requests, folder, bar.advance)
+
+
+def ask_further(requests: list[BarRequest], folder: pathlib.Path, say: Say) -> list[BarRequest]:
+    """Ask for what the first answers make necessary: whole histories, and sessions that a few symbols lack.
+
+    Returns the requests that the final judgement is about.
+    """
+    with writing() as connection, Evidence(connection, folder, requests) as answers:
+        judge(answers)
+        restated = found(answers, ASK_WHOLE)
+        whole = whole_histories(connection, [r for r in requests if r.symbol in restated])
+        again = asked_too_early(answers, requests)
+    for symbol, evidence in restated.items():
+        logger.info("%s: %s; its whole history is fetched anew", symbol, evidence)
+    further = {request.symbol: request for request in [*again, *whole]}
+    collect([*further.values()], folder, say)
+    from pipeline.sources.answers import unanswered
+
+    for request in unanswered(folder, [*further.values()]):  # what was answered before is judged again
+        del further[request.symbol]
+    return [further.get(request.symbol, request) for request in requests]
 
 
 def asked_too_early(answers: Evidence, requests: Sequence[BarRequest]) -> list[BarRequest]:

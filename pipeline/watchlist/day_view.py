@@ -35,7 +35,8 @@ def create_day_view(connection: DuckDBPyConnection, *sessions: dt.date) -> None:
         CREATE OR REPLACE TEMP TABLE day_facts AS
         SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.volume,
                t.* EXCLUDE (symbol, date, source), b.volume / nullif(t.avg_volume_30, 0) AS volume_ratio,
-               s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type, s.exchange
+               s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type, s.exchange,
+               coalesce(b.is_final, true) AS is_final
         FROM stock_data b
         JOIN day_list d USING (date)
         LEFT JOIN technical_indicators t ON t.date = b.date AND t.symbol = b.symbol

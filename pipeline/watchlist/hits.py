@@ -34,7 +34,7 @@ def watchlist_rows(view: pa.Table, declared: Iterable[CheckedScan]) -> pa.Table:
             SELECT d.date AS scan_date, d.symbol, d.exchange, d.name, d.sector, d.market_cap, h.scan AS scan_reason, h.priority,
                    d.close AS close_price, d.volume, d.rsi_14, d.bb_position, d.volume_ratio,
                    CASE WHEN d.market_cap >= 50e9 THEN 1 WHEN d.market_cap >= 10e9 THEN 2 ELSE 3 END AS market_cap_tier,
-                   h.rule_version, h.fired, h.place, h.found, h.also_found_by
+                   d.is_final, h.rule_version, h.fired, h.place, h.found, h.also_found_by
             FROM (
                 SELECT DISTINCT ON (symbol) *,
                        list_filter(list(scan) OVER (PARTITION BY symbol ORDER BY priority, scan
@@ -83,14 +83,6 @@ def _query(scan: CheckedScan) -> str:
 
 def _values(scan: CheckedScan) -> dict[str, Any]:
     return {"scan": scan.name, "priority": scan.priority, "version": scan.version, "limit": scan.limit}
-
-
-def store_watchlist(connection: DuckDBPyConnection, session: dt.date, rows: pa.Table) -> None:
-    """Replace the session's rows of `daily_watchlist` as a whole."""
-    connection.execute("DELETE FROM daily_watchlist WHERE scan_date = ?", [session])
-    connection.register("watchlist_rows", rows)
-    connection.execute("INSERT INTO daily_watchlist BY NAME FROM watchlist_rows")
-    connection.unregister("watchlist_rows")
 
 
 def hits_by_scan(rows: pa.Table, declared: Sequence[CheckedScan]) -> dict[str, int]:

@@ -19,7 +19,8 @@ from pipeline.report.hit_groups import short_name
 from pipeline.report.index_page import render_index
 from pipeline.report.page import compact, neighbours, render, report_path
 from pipeline.watchlist import track_record
-from pipeline.watchlist.hits import day_view, store_watchlist, watchlist_rows
+from pipeline.watchlist.amendments import store_watchlist
+from pipeline.watchlist.hits import day_view, watchlist_rows
 from pipeline.watchlist.scans import Scan, check, configured_scans
 from tests.support.stored_market import CRASHED, LAST, MARKUP_NAME, SESSIONS, SYMBOLS, bars, fill
 
@@ -80,7 +81,8 @@ def stored(data_dir: pathlib.Path) -> pathlib.Path:
         fill(connection, [BEFORE, LAST])
         for session in (BEFORE, LAST):
             scans = [*configured_scans(), *(check((every,)) if session == LAST else ())]
-            store_watchlist(connection, session, watchlist_rows(day_view(connection, session), scans))
+            view = day_view(connection, session)
+            store_watchlist(connection, session, watchlist_rows(view, scans), view)
             connection.execute(
                 "INSERT INTO table_updates VALUES (?, 'daily_watchlist', now())", [f"ScanWatchlist:{session}"]
             )
@@ -140,7 +142,8 @@ def test_hits_stand_under_their_rule_in_its_order_with_what_it_cut(html: str) ->
 def test_what_a_rule_cut_is_said(stored: pathlib.Path) -> None:
     few = check((Scan("few", "a few", 1, "close > 0", "market_cap DESC", 5),))
     with writing() as connection:
-        store_watchlist(connection, LAST, watchlist_rows(day_view(connection, LAST), few))
+        view = day_view(connection, LAST)
+        store_watchlist(connection, LAST, watchlist_rows(view, few), view)
         html = page_of(connection, LAST)
     assert [text for _, text in Page(html).rows("group")][0].startswith(
         "few a rule that has been changed since. 5 shown"

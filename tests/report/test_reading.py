@@ -17,8 +17,9 @@ from pipeline.report.index_page import render_index
 from pipeline.report.page import render
 from pipeline.report.symbol_page import render_symbol
 from pipeline.watchlist import track_record
+from pipeline.watchlist.amendments import store_watchlist
 from pipeline.watchlist.evaluation import evaluate
-from pipeline.watchlist.hits import day_view, store_watchlist, watchlist_rows
+from pipeline.watchlist.hits import day_view, watchlist_rows
 from pipeline.watchlist.scans import Scan, check, configured_scans
 from tests.conftest import forget
 from tests.support.browser import Browser
@@ -43,7 +44,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
     declared = [*configured_scans(), *every]
     with writing() as connection:
         fill(connection, SESSIONS[-3:])
-        store_watchlist(connection, LAST, watchlist_rows(day_view(connection, LAST), declared))
+        view = day_view(connection, LAST)
+        store_watchlist(connection, LAST, watchlist_rows(view, declared), view)
         track_record.prepare(connection, [LAST])
         html = {
             "report": render(connection, LAST)[0],

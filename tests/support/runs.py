@@ -19,6 +19,7 @@ import luigi
 import psutil
 import pyarrow as pa
 
+from pipeline import calendar
 from pipeline.config import ROOT
 from pipeline.database.connection import writing
 from pipeline.sources.answers import ANSWER_SCHEMA
@@ -38,7 +39,7 @@ RESULTS = {
     "corporate_actions": "symbol, date, kind, value",
     "price_coverage": "symbol, date, state",
     "technical_indicators": "* EXCLUDE (source)",
-    "daily_watchlist": "* EXCLUDE (source)",
+    "daily_watchlist": "* EXCLUDE (source, stored_at)",
     "symbol_snapshots": "* EXCLUDE (source)",
     "nasdaq_symbols": "* EXCLUDE (source, updated_at)",
     "rejected_bars": "symbol, date, rule",
@@ -77,7 +78,7 @@ class DirectSource:
         market.note(symbol)
         asked = {
             "symbol": request.symbol, "asked_from": request.first, "asked_to": request.last, "status": "ok",
-            "fetched_at": dt.datetime.now(dt.UTC),
+            "fetched_at": calendar.now(),
         }  # fmt: skip
         fault = market.fault(symbol)
         if fault or not market.knows(symbol):

@@ -40,6 +40,9 @@ DIVIDEND, DIVIDEND_DAY = "S37", dt.date(2024, 2, 16)
 SYMBOLS = [*TICKERS, *(f"S{number:02d}" for number in range(1, 57)), WARRANT]
 NAMES = {MARKUP: "<img src=x onerror=alert(1)> & Sons Inc. Common Stock", WARRANT: "S29 Acquisition Corp. Warrant"}
 
+#: The share of a volume that is there two hours after the close.
+EARLY = 0.9
+
 Bar = tuple[float, float, float, float, int]
 
 
@@ -67,6 +70,7 @@ class SmallMarket(FakeMarket):
         super().__init__(SYMBOLS, SESSIONS, latency)
         self.as_of = as_of
         self.corrections: dict[tuple[str, dt.date], float] = {}  # factor of a bar that the source has put right since
+        self.early: set[dt.date] = set()  # sessions whose volumes are not all there yet
         self.exchanges: dict[str, str] = {}  # of the symbols that NASDAQ does not list
         self.dividends[DIVIDEND] = {DIVIDEND_DAY: 0.5}
         self.splits[SPLIT] = {SPLIT_DAY: (SPLIT_RATIO, 1)}
@@ -98,7 +102,8 @@ class SmallMarket(FakeMarket):
         if symbol == SPLIT and self.as_of >= SPLIT_DAY:
             factor /= SPLIT_RATIO
         opened, high, low, close, volume = WALKS[self.nasdaq_name(symbol)][day]
-        return opened * factor, high * factor, low * factor, close * factor, round(volume / factor)
+        volume = round(volume / factor * (EARLY if day in self.early else 1))
+        return opened * factor, high * factor, low * factor, close * factor, volume
 
     def listed(self) -> list[str]:
         """What the exchange lists on `as_of`."""

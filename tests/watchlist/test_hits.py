@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.database.connection import writing
 from pipeline.errors import ScanError
-from pipeline.watchlist.hits import day_view, find_hits, hits_by_scan, store_watchlist, watchlist_rows
+from pipeline.watchlist.amendments import store_watchlist
+from pipeline.watchlist.hits import day_view, find_hits, hits_by_scan, watchlist_rows
 from pipeline.watchlist.sandbox import sandbox
 from pipeline.watchlist.scans import CheckedScan, Scan, check, configured_scans
 from tests.support.stored_market import CRASHED, GONE, LAST, MARKUP, MARKUP_NAME, SESSIONS, fill
@@ -56,9 +57,10 @@ def found(*declared: CheckedScan) -> dict[str, dict[str, object]]:
 
 def test_agrees_with_the_specification(stored: pathlib.Path) -> None:
     with writing() as connection:
-        rows = watchlist_rows(day_view(connection, LAST), configured_scans())
-        store_watchlist(connection, LAST, rows)
-        store_watchlist(connection, LAST, rows)  # replaced, not added
+        view = day_view(connection, LAST)
+        rows = watchlist_rows(view, configured_scans())
+        store_watchlist(connection, LAST, rows, view)
+        store_watchlist(connection, LAST, rows, view)  # replaced, not added
         plain = connection.execute(PLAIN, {"day": LAST}).fetchall()
         kept = connection.execute(
             "SELECT symbol, scan_reason FROM daily_watchlist WHERE scan_date = ? ORDER BY symbol", [LAST]

@@ -1,0 +1,123 @@
+"""The morning after: the bars of a session are asked for once more, when they are final, and what rests on them follows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline import calendar
+from pipeline.config import market, quality, redis, storage
+from pipeline.database.connection import reading, writing
+from pipeline.errors import NotFinalError
+from pipeline.market.evidence import Evidence
+from pipeline.market.finality import final_at, provisional
+from pipeline.market.load import store_answers
+from pipeline.market.plan import confirmations
+from pipeline.market.staleness import stale_sessions
+from pipeline.market.verdicts import judge
+from pipeline.tasks.base import Outcome, SessionTask
+from pipeline.tasks.daily import DailyPipeline
+from pipeline.tasks.prices import ask_further, collect, described
+from pipeline.tasks.redis_sync import FEED_STAGES
+from pipeline.tasks.stages import STAGES, stages_from
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+logger = logging.getLogger("pipeline")
+
+
+class ConfirmSession(SessionTask):
+    """Make the bars of a finished session final, and amend what was found with provisional ones.
+
+    Only symbols whose bar is provisional are asked for; one whose answer came late enough in the first place is not. When
+    bars of the session have changed, its indicators, scans, replica, message and page are made again, and the feed where
+    Redis holds this session: each by its own stage, so that after a kill the same command, and `DailyPipeline` too, goes
+    on where it stopped.
+
+    Raises NotFinalError before `[quality] final_hours` have passed since the close, and when too few bars were confirmed.
+    """
+
+    table = "stock_data"
+    heading = "confirmed"
+    follows = (DailyPipeline,)
+    priority = 11
+    tries = 2
+    batchable = False
+    resources = {"duckdb": 1, "spark": 1}
+
+    def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        return {session: self._confirm(session) for session in sessions}
+
+    def _confirm(self, session: dt.date) -> Outcome:
+        if final_at(session) > calendar.now():
+            raise NotFinalError(_too_early(session))
+        asked, changes = self._ask(session)
+        self._run_again(session)
+        with writing() as connection:
+            left = len(provisional(connection, session))
+            if left > (1 - quality().min_coverage) * max(asked, left):
+                return NotFinalError(_unconfirmed(session, left, asked))
+            self.finish(connection, session)
+        logger.info("%s is final: %d symbols asked for, %s", session, asked, described(changes))
+        return {"asked": asked, "provisional": left, **changes}
+
+    def _ask(self, session: dt.date) -> tuple[int, dict[str, int]]:
+        """Revise the session's provisional bars; the stages that rest on them are open again in the same transaction."""
+        with reading() as connection:
+            requests = confirmations(connection, session)
+        if not requests:
+            return 0, {}
+        folder = storage().root / "raw" / "prices" / f"{session}.final"
+        if not market().offline:
+            collect(requests, folder, self.say)
+        requests = ask_further(requests, folder, self.say)
+        with writing() as connection, Evidence(connection, folder, requests) as answers:
+            judge(answers)
+            changes = store_answers(answers)
+            if session in stale_sessions(connection):
+                _open_again(connection, session)
+        return len(requests), changes
+
+    def _run_again(self, session: dt.date) -> None:
+        for stage in STAGES:
+            task = stage(date=session)
+            if not task.complete():
+                task.run()
+        if redis().url and _is_fed(session):
+            for feed_stage in FEED_STAGES:
+                task = feed_stage(date=session)
+                if not task.complete():
+                    task.run()
+
+
+def _open_again(connection: DuckDBPyConnection, session: dt.date) -> None:
+    """Take the rows of the stages from the indicators on, and of the feed, off `table_updates`; what they made stays."""
+    for stage in (*stages_from("ComputeIndicators"), *FEED_STAGES):
+        connection.execute("DELETE FROM table_updates WHERE update_id = ?", [stage.row(session).update_id])
+
+
+def _is_fed(session: dt.date) -> bool:
+    """Whether Redis holds the feed of the session; a later one, or none, is nothing to amend."""
+    from pipeline.feed.state import look
+
+    state, _ = look("SyncRedis")
+    return state is not None and state.session == session
+
+
+def _too_early(session: dt.date) -> str:
+    moment = final_at(session)
+    there, here = moment.astimezone(calendar.NEW_YORK), moment.astimezone()
+    return (
+        f"session {session} is final from {there:%Y-%m-%d %H:%M %Z} on ({here:%Y-%m-%d %H:%M %Z} here), "
+        f"{quality().final_hours:g} hours after its close; run it then: luigi --module pipeline ConfirmSession --date {session}"
+    )
+
+
+def _unconfirmed(session: dt.date, left: int, asked: int) -> str:
+    return (
+        f"session {session}: {left:,} bars are provisional still, of {asked:,} asked for; what was confirmed is kept, and "
+        f"luigi --module pipeline ConfirmSession --date {session} asks for the rest"
+    )

@@ -1,0 +1,180 @@
+"""Provisional bars become final, and what was found with them is amended: by the morning's task, or by the next day's run."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.database.connection import reading
+from pipeline.errors import NotFinalError
+from pipeline.report.page import report_path
+from pipeline.tasks.confirm import ConfirmSession
+from pipeline.tasks.daily import DailyPipeline
+from pipeline.tasks.indicators import ComputeIndicators
+from pipeline.tasks.notify import NotifySuccess
+from pipeline.tasks.replica import ReplicateDatabase
+from pipeline.tasks.report import GenerateReport
+from pipeline.tasks.watchlist import ScanWatchlist
+from tests.conftest import forget
+from tests.support.fake_market import Fault
+from tests.support.runs import assert_same, results, run_here
+from tests.support.small_market import LAST, SESSIONS, SmallMarket
+
+BEFORE = SESSIONS[SESSIONS.index(LAST) - 1]
+BUSY = """
+[busy]
+description = "a volume around the usual one"
+priority = 9
+condition = "volume > 2.9e6"
+order = "volume DESC"
+limit = 1000
+"""
+
+
+@pytest.fixture
+def evening(
+    here: SmallMarket, clock: Callable[..., None], settings: Callable[..., None], tmp_path: Path
+) -> SmallMarket:
+    """Two hours after the close of LAST, whose volumes are not all there yet; one rule decides by volume alone."""
+    (tmp_path / "busy.toml").write_text(BUSY)
+    settings("scans", extra=str(tmp_path / "busy.toml"))
+    here.early = {LAST}
+    clock(LAST.year, LAST.month, LAST.day, 18, 0)
+    return here
+
+
+def ask(query: str, *values: object) -> list[tuple[object, ...]]:
+    with reading() as connection:
+        return connection.execute(query, list(values)).fetchall()
+
+
+def on_list(session: dt.date) -> set[tuple[object, ...]]:
+    return set(ask("SELECT symbol, scan_reason FROM daily_watchlist WHERE scan_date = ?", session))
+
+
+def next_morning(market: SmallMarket, clock: Callable[..., None]) -> None:
+    market.early = set()
+    morning = LAST + dt.timedelta(days=1)
+    clock(morning.year, morning.month, morning.day, 7, 0)
+    forget()
+
+
+def assert_final(market: SmallMarket, session: dt.date) -> None:
+    stored = ask("SELECT symbol, close, volume, is_final FROM stock_data WHERE date = ?", session)
+    assert stored
+    for symbol, close, volume, is_final in stored:
+        bar = market.bar(str(symbol).replace("/", "-"), session)
+        assert (close, volume, is_final) == (pytest.approx(bar[3]), bar[4], True)
+
+
+def test_the_morning_after_everything_is_final_and_the_list_amended(
+    evening: SmallMarket, clock: Callable[..., None], data_dir: Path
+) -> None:
+    assert run_here(DailyPipeline(date=LAST))
+    assert ask("SELECT DISTINCT is_final FROM stock_data WHERE date = ?", LAST) == [(False,)]
+    assert ask("SELECT bool_and(is_final) FROM stock_data WHERE date < ?", LAST) == [(True,)]
+    assert ask("SELECT DISTINCT is_final FROM daily_watchlist") == [(False,)]
+    assert ask("SELECT count(*) FROM bar_versions") == [(0,)]
+    seen = on_list(LAST)
+    next_morning(evening, clock)
+    asked = evening.total
+    assert run_here(ConfirmSession(date=LAST))
+    (bars,) = ask("SELECT count(*) FROM stock_data WHERE date = ?", LAST)[0]
+    assert evening.total - asked == bars
+    assert_final(evening, LAST)
+    came, went = on_list(LAST) - seen, seen - on_list(LAST)
+    assert came
+    changes = ask("SELECT symbol, scan_reason, change FROM watchlist_amendments WHERE scan_date = ?", LAST)
+    assert {row[:2] for row in changes if row[2] == "added"} == came
+    assert {row[:2] for row in changes if row[2] == "removed"} == went
+    assert all(" instead of " in str(reason) for (reason,) in ask("SELECT reason FROM watchlist_amendments"))
+    assert ask("SELECT DISTINCT is_final FROM daily_watchlist WHERE scan_date = ?", LAST) == [(True,)]
+    assert set(ask("SELECT symbol, scan_reason FROM watchlist_versions")) == seen
+    assert ask("SELECT count(*) FROM stale_sessions") == [(0,)]
+    assert ask("SELECT count(*) FROM bar_versions WHERE date = ?", LAST) == [(bars,)]
+    assert "mended" in report_path(LAST).read_text()
+    asked = evening.total
+    assert run_here(ConfirmSession(date=LAST), DailyPipeline(date=LAST))
+    assert evening.total == asked
+
+
+def test_it_gives_what_a_run_of_the_final_bars_gives(
+    evening: SmallMarket, clock: Callable[..., None], data_dir: Path, tmp_path: Path, settings: Callable[..., None]
+) -> None:
+    assert run_here(DailyPipeline(date=LAST))
+    next_morning(evening, clock)
+    assert run_here(ConfirmSession(date=LAST))
+    confirmed = results(data_dir)
+    settings("storage", data_dir=str(tmp_path / "late"))
+    forget()
+    assert run_here(DailyPipeline(date=LAST))
+    late = results(tmp_path / "late")
+    for listed in ("symbol_snapshots", "nasdaq_symbols"):  # the evening's listing had the evening's volumes
+        del confirmed[listed], late[listed]
+    assert_same(confirmed, late)
+
+
+def test_before_its_time_it_says_when(evening: SmallMarket, clock: Callable[..., None]) -> None:
+    assert run_here(DailyPipeline(date=LAST))
+    clock(LAST.year, LAST.month, LAST.day, 23, 59)
+    with pytest.raises(NotFinalError, match=rf"final from {LAST + dt.timedelta(days=1)} 00:00 EST on"):
+        ConfirmSession(date=LAST).process([LAST])
+    midnight = LAST + dt.timedelta(days=1)
+    clock(midnight.year, midnight.month, midnight.day, 0, 0)
+    ConfirmSession(date=LAST).process([LAST])
+
+
+def test_a_source_that_is_silent_in_the_morning_confirms_nothing(
+    evening: SmallMarket, clock: Callable[..., None]
+) -> None:
+    assert run_here(DailyPipeline(date=LAST))
+    next_morning(evening, clock)
+    for symbol in [symbol for symbol in evening.symbols if evening.knows(symbol)][:20]:
+        evening.faults[symbol] = Fault("503")
+    assert not run_here(ConfirmSession(date=LAST))
+    evening.faults.clear()
+    assert run_here(ConfirmSession(date=LAST))
+    assert_final(evening, LAST)
+
+
+def test_without_it_the_next_days_run_makes_the_session_final_and_amends_it(
+    evening: SmallMarket, clock: Callable[..., None]
+) -> None:
+    evening.as_of, evening.early = BEFORE, {BEFORE}
+    clock(BEFORE.year, BEFORE.month, BEFORE.day, 18, 0)
+    assert run_here(DailyPipeline(date=BEFORE))
+    seen = on_list(BEFORE)
+    evening.as_of, evening.early = LAST, {LAST}
+    clock(LAST.year, LAST.month, LAST.day, 18, 0)
+    forget()
+    assert run_here(DailyPipeline(date=LAST))
+    assert_final(evening, BEFORE)
+    assert ask("SELECT count(*) FROM stale_sessions") == [(0,)]
+    changed = set(ask("SELECT symbol, scan_reason FROM watchlist_amendments WHERE scan_date = ?", BEFORE))
+    assert changed == seen ^ on_list(BEFORE) != set()
+    assert ask("SELECT count(*) FROM watchlist_amendments WHERE scan_date = ?", LAST) == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [ComputeIndicators, ScanWatchlist, ReplicateDatabase, NotifySuccess, GenerateReport],
+    ids=lambda s: s.__name__,
+)
+def test_what_breaks_between_two_steps_is_gone_on_with_by_the_same_command(
+    evening: SmallMarket, clock: Callable[..., None], monkeypatch: pytest.MonkeyPatch, stage: type
+) -> None:
+    assert run_here(DailyPipeline(date=LAST))
+    next_morning(evening, clock)
+    with monkeypatch.context() as broken:
+        broken.setattr(stage, "process", lambda task, sessions: 1 / 0)
+        assert not run_here(ConfirmSession(date=LAST))
+    forget()
+    asked = evening.total
+    assert run_here(ConfirmSession(date=LAST))
+    assert evening.total == asked
+    assert_final(evening, LAST)
+    assert ask("SELECT count(*) > 0 FROM watchlist_amendments WHERE scan_date = ?", LAST) == [(True,)]
+    assert ask("SELECT count(*) FROM stale_sessions") == [(0,)]
