@@ -147,7 +147,10 @@ KILLED = """
     get_config().set("storage", "data_dir", sys.argv[1])  # the import reads config/luigi.cfg, which has it, too
     with writing() as connection:
         connection.execute("INSERT INTO table_updates VALUES ('CollectPrices:2024-02-16', 'stock_data', now())")
-        connection.execute("INSERT INTO stock_data SELECT 'S' || i, DATE '2024-02-16', 1, 1, 1, 1, i, 'yahoo', now() FROM range(200000) t(i)")
+        connection.execute(
+            "INSERT INTO stock_data (symbol, date, open, high, low, close, volume, fetched_at) "
+            "SELECT 'S' || i, DATE '2024-02-16', 1, 1, 1, 1, i, now() FROM range(200000) t(i)"
+        )
         if sys.argv[2] == "committed":
             connection.commit(); connection.begin()
         print("inside", flush=True)
@@ -168,9 +171,12 @@ def test_a_killed_writer_leaves_rows_and_marker_or_neither(data_dir, moment, row
 def test_rows_that_are_there_twice_are_found(data_dir):
     with writing() as connection:
         assert database.duplicated_rows(connection) == {}
-        for _ in range(3):
-            connection.execute("INSERT INTO stock_data VALUES ('AAA', '2024-02-16', 1, 1, 1, 1, 1, DEFAULT, now())")
-        connection.execute("INSERT INTO stock_data VALUES ('AAA', '2024-02-20', 1, 1, 1, 1, 1, DEFAULT, now())")
+        for day in ["2024-02-16"] * 3 + ["2024-02-20"]:
+            connection.execute(
+                "INSERT INTO stock_data (symbol, date, open, high, low, close, volume, fetched_at) "
+                "VALUES ('AAA', ?, 1, 1, 1, 1, 1, now())",
+                [day],
+            )
         assert database.duplicated_rows(connection) == {"stock_data": 2}
 
 

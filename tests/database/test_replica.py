@@ -23,7 +23,9 @@ DAY = dt.date(2024, 2, 16)
 def add_bars(count, day=DAY):
     with writing() as connection:
         connection.execute(
-            "INSERT INTO stock_data SELECT 'S' || i, ?, 1, 1, 1, 1, 1, 'yahoo', now() FROM range(?) t(i)", [day, count]
+            "INSERT INTO stock_data (symbol, date, open, high, low, close, volume, fetched_at) "
+            "SELECT 'S' || i, ?, 1, 1, 1, 1, 1, now() FROM range(?) t(i)",
+            [day, count],
         )
 
 
@@ -58,7 +60,8 @@ def test_rows_of_the_write_ahead_log_are_in_it(data_dir):
     add_bars(1)
     crash = (
         f"import duckdb, os; c = duckdb.connect({str(database_path())!r}); "
-        "c.execute(\"INSERT INTO stock_data SELECT 'W' || i, DATE '2024-02-16', 1, 1, 1, 1, 1, 'yahoo', now() FROM range(50) t(i)\"); "
+        'c.execute("INSERT INTO stock_data (symbol, date, open, high, low, close, volume, fetched_at) '
+        "SELECT 'W' || i, DATE '2024-02-16', 1, 1, 1, 1, 1, now() FROM range(50) t(i)\"); "
         "os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", crash], check=False)
