@@ -1,4 +1,4 @@
-"""The small command line beside Luigi's: one command a file in `pipeline/commands/`, listed in its `__init__`."""
+"""The small command line beside Luigi's: one command a file in `pipeline/cli/commands/`, listed in its `__init__`."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ COMMANDS = (
     "query",
     "reset",
     "retry",
+    "show",
     "status",
     "watchlist",
 )
