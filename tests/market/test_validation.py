@@ -2,11 +2,10 @@
 
 import datetime as dt
 
-import duckdb
 import pytest
 
-from pipeline.market.load import _EMPTY_ANSWERS
-from pipeline.market.validation import RULES, split_by_rules
+from pipeline.market.validation import RULES
+from tests.support.judging import answer, judged, store_bars
 
 #: A week of ordinary bars: date -> open, high, low, close, volume.
 GOOD = {
@@ -16,21 +15,23 @@ GOOD = {
 NAN, INFINITE = float("nan"), float("inf")
 
 
-def judge(bars, dividends=None, splits=None):
-    """Rule by date of the bars that were rejected, and the dates of those that pass."""
-    connection = duckdb.connect()
-    connection.execute(_EMPTY_ANSWERS)
-    connection.execute("CREATE TEMP TABLE answered_bars AS FROM empty_answers")
-    for date, values in bars:
-        row = ["AAA", dt.date.fromisoformat(date), *values, (dividends or {}).get(date), (splits or {}).get(date)]
-        connection.execute(
-            "INSERT INTO answered_bars (symbol, date, open, high, low, close, volume, dividend, split_ratio) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            row,
-        )
-    split_by_rules(connection)
-    bad = connection.execute("SELECT date, rule FROM bad_bars ORDER BY ALL").fetchall()
-    good = connection.execute("SELECT date FROM good_bars ORDER BY ALL").fetchall()
-    return {str(date): rule for date, rule in bad}, [str(date) for (date,) in good]
+@pytest.fixture
+def judge(tables, tmp_path):
+    """Rule by date of the bars that were rejected, and the dates of those that pass; `stored` are closes of before."""
+
+    def rejected_and_passed(bars, dividends=None, splits=None, stored=None):
+        actions = {
+            name: {dt.date.fromisoformat(date): value for date, value in (given or {}).items()}
+            for name, given in (("dividends", dividends), ("splits", splits))
+        }
+        said = answer("AAA", [(dt.date.fromisoformat(date), values) for date, values in bars], **actions)
+        if stored:
+            store_bars(tables, "AAA", {dt.date.fromisoformat(date): close for date, close in stored.items()})
+        rows = judged(tables, tmp_path, [said]).execute("SELECT date, rule FROM judged_bars ORDER BY ALL")
+        rejected = {str(date): rule for date, rule in rows if rule}
+        return rejected, [str(date) for date, rule in rows if rule is None]
+
+    return rejected_and_passed
 
 
 def changed(**bars):
@@ -38,7 +39,7 @@ def changed(**bars):
     return [*{**GOOD, **{f"2024-02-{name[1:]}": bar for name, bar in bars.items()}}.items()]
 
 
-def test_an_ordinary_week_passes():
+def test_an_ordinary_week_passes(judge):
     assert judge(GOOD.items()) == ({}, [*GOOD])
 
 
@@ -51,7 +52,9 @@ def test_an_ordinary_week_passes():
         ("price_not_positive", (10.0, 10.9, -10.0, 10.8, 1200)),
         ("price_not_positive", (10.0, INFINITE, 10.0, 10.8, 1200)),
         ("price_not_positive", (NAN, 10.9, 10.0, 10.8, 1200)),
+        ("price_absurd", (10.0, 1.1e7, 10.0, 10.8, 1200)),
         ("volume_negative", (10.0, 10.9, 10.0, 10.8, -1)),
+        ("volume_absurd", (10.0, 10.9, 10.0, 10.8, 1_000_000_000_001)),
         ("high_too_low", (10.0, 10.4, 10.0, 10.8, 1200)),
         ("high_too_low", (10.9, 10.8, 10.0, 10.1, 1200)),
         ("low_too_high", (10.0, 10.9, 10.3, 10.8, 1200)),
@@ -60,38 +63,38 @@ def test_an_ordinary_week_passes():
         ("move_too_large", (0.4, 0.5, 0.3, 0.4, 1200)),
     ],
 )
-def test_a_bar_that_breaks_a_rule_is_rejected_under_its_name(rule, bar):
+def test_a_bar_that_breaks_a_rule_is_rejected_under_its_name(judge, rule, bar):
     """And it alone: the bars around it pass."""
     assert judge(changed(d14=bar)) == ({"2024-02-14": rule}, [date for date in GOOD if date != "2024-02-14"])
 
 
 @pytest.mark.parametrize("date", ["2024-02-17", "2024-02-19", "1980-01-02"])
-def test_a_bar_of_a_day_without_a_session(date):
+def test_a_bar_of_a_day_without_a_session(judge, date):
     rejected, passed = judge([*GOOD.items(), (date, GOOD["2024-02-16"])])
     assert rejected == {date: "not_a_session"}
     assert passed == [*GOOD]
 
 
-def test_a_session_that_comes_twice_is_rejected_whole():
+def test_a_session_that_comes_twice_is_rejected_whole(judge):
     rejected, passed = judge([*GOOD.items(), ("2024-02-14", (10.0, 11.0, 10.0, 10.9, 1))])
     assert rejected == {"2024-02-14": "session_twice"}
     assert "2024-02-14" not in passed
 
 
-def test_a_session_without_any_value_is_neither_good_nor_bad():
+def test_a_session_without_any_value_is_neither_good_nor_bad(judge):
     rejected, passed = judge(changed(d14=(None, None, None, None, None)))
     assert rejected == {}
     assert passed == [date for date in GOOD if date != "2024-02-14"]
 
 
 @pytest.mark.parametrize("action", ["dividends", "splits"])
-def test_a_large_move_with_a_corporate_action_passes(action):
+def test_a_large_move_with_a_corporate_action_passes(judge, action):
     moved = {date: (400.0, 410.0, 395.0, 402.0, 50) for date in ("2024-02-14", "2024-02-15", "2024-02-16")}
     rejected, _ = judge([*({**GOOD, **moved}).items()], **{action: {"2024-02-14": 0.02}})
     assert rejected == {}
 
 
-def test_prices_that_were_rounded_one_by_one_pass():
+def test_prices_that_were_rounded_one_by_one_pass(judge):
     assert judge(changed(d14=(10.0, 10.8, 10.0, 10.805, 1200)))[0] == {}
 
 
@@ -104,16 +107,51 @@ def test_prices_that_were_rounded_one_by_one_pass():
         ((10.0, 10.9, 10.0 * 1.0011, 10.8, 1), {"2024-02-14": "low_too_high"}),
     ],
 )
-def test_the_four_prices_may_disagree_by_a_thousandth(bar, rejected):
+def test_the_four_prices_may_disagree_by_a_thousandth(judge, bar, rejected):
     assert judge(changed(d14=bar))[0] == rejected
 
 
-def test_the_second_bar_of_all_has_no_earlier_one_that_could_excuse_it():
+def test_of_two_bars_alone_that_contradict_each_other_neither_is_believed(judge):
     first, second = "2024-02-12", "2024-02-13"
-    assert judge([(first, GOOD[first]), (second, (210.0, 211.0, 209.0, 210.0, 1))])[0] == {second: "move_too_large"}
+    rejected, passed = judge([(first, GOOD[first]), (second, (210.0, 211.0, 209.0, 210.0, 1))])
+    assert rejected == {first: "move_too_large", second: "move_too_large"}
+    assert passed == []
 
 
-def test_no_volume_is_a_fact():
+@pytest.mark.parametrize("stored", [None, {"2024-02-08": 10.1, "2024-02-09": 10.0}])
+def test_an_absurd_first_bar_is_held_against_the_last_stored_ones_or_those_that_follow(judge, stored):
+    """And the bars behind it are not to blame."""
+    rejected, passed = judge(changed(d12=(1e6, 1.1e6, 0.9e6, 1.02e6, 1000)), stored=stored)
+    assert rejected == {"2024-02-12": "move_too_large"}
+    assert passed == [date for date in GOOD if date != "2024-02-12"]
+
+
+@pytest.mark.parametrize(("close", "is_rejected"), [(200.0, False), (200.1, True), (0.5, False), (0.499, True)])
+def test_a_close_is_too_far_off_beyond_twenty_times_the_stored_one(judge, close, is_rejected):
+    stored = {"2024-02-09": 10.0}
+    bars = [("2024-02-12", (close, close, close, close, 1)), ("2024-02-13", (close, close, close, close, 1))]
+    assert judge(bars, stored=stored)[0].get("2024-02-12") == ("move_too_large" if is_rejected else None)
+
+
+@pytest.mark.parametrize(
+    ("rule", "ratio"),
+    [("split_absurd", 0.0), ("split_absurd", -2.0), ("split_absurd", INFINITE), ("split_absurd", NAN),
+     ("split_absurd", 10_001.0), ("split_absurd", 1 / 10_001), (None, 10_000.0), (None, 1 / 10_000)],
+)  # fmt: skip
+def test_a_split_that_cannot_be_is_refused_by_name(judge, rule, ratio):
+    assert judge(changed(), splits={"2024-02-14": ratio})[0].get("2024-02-14") == rule
+
+
+@pytest.mark.parametrize(
+    ("rule", "amount"),
+    [("dividend_absurd", 0.0), ("dividend_absurd", -0.1), ("dividend_absurd", INFINITE), ("dividend_absurd", NAN),
+     ("dividend_absurd", 1e7), (None, 9.9e6), (None, 0.001)],
+)  # fmt: skip
+def test_a_dividend_that_cannot_be_is_refused_by_name(judge, rule, amount):
+    assert judge(changed(), dividends={"2024-02-14": amount})[0].get("2024-02-14") == rule
+
+
+def test_no_volume_is_a_fact(judge):
     assert judge(changed(d14=(10.0, 10.0, 10.0, 10.0, 0)))[0] == {}
 
 
@@ -121,7 +159,11 @@ def test_every_rule_is_tested_here():
     tested = {
         "value_missing",
         "price_not_positive",
+        "price_absurd",
         "volume_negative",
+        "volume_absurd",
+        "split_absurd",
+        "dividend_absurd",
         "not_a_session",
         "session_twice",
         "high_too_low",

@@ -1,0 +1,122 @@
+"""Answers and what is said to them: rows stored by hand, one batch of answers, and the verdicts.
+
+with writing() as connection:
+    store_bars(connection, "AAA", {day: 100.0})
+    evidence = judged(connection, folder, [answer("AAA", {day: 50.0})])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from duckdb import DuckDBPyConnection
+
+from pipeline.market.evidence import Evidence
+from pipeline.market.verdicts import judge
+from pipeline.sources.answers import ANSWER_SCHEMA, batch_names, land_batch
+from pipeline.sources.protocol import BarRequest
+
+#: The moment of an answer, unless a test says another: long after the sessions of the tests.
+EVENING = dt.datetime(2024, 2, 28, 3, tzinfo=dt.UTC)
+
+#: A close, or open, high, low, close and volume.
+Values = float | tuple[float | None, float | None, float | None, float | None, int | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """The request, and the rows of ANSWER_SCHEMA that answer it."""
+
+    request: BarRequest
+    rows: list[dict[str, Any]]
+
+
+def bar_of(values: Values) -> dict[str, Any]:
+    """A bar as columns; one that is given as a close alone is flat, with a volume of 1000 shares."""
+    if isinstance(values, tuple):
+        return dict(zip(("open", "high", "low", "close", "volume"), values, strict=True))
+    return {"open": values, "high": values, "low": values, "close": values, "volume": 1000}
+
+
+def answer(
+    symbol: str,
+    bars: Sequence[tuple[dt.date, Values]] | Mapping[dt.date, Values],
+    *,
+    first: dt.date | None = None,
+    last: dt.date | None = None,
+    splits: Mapping[dt.date, float] | None = None,
+    dividends: Mapping[dt.date, float] | None = None,
+    at: dt.datetime = EVENING,
+    status: str = "ok",
+    reason: str | None = None,
+) -> Answer:
+    """What a source said of the symbol between two sessions: by default from the first of the bars to the last."""
+    items = list(bars.items()) if isinstance(bars, Mapping) else list(bars)
+    days = [day for day, _ in items]
+    span = first or min(days), last or max(days)
+    asked = {"symbol": symbol, "asked_from": span[0], "asked_to": span[1], "status": status, "reason": reason,
+             "fetched_at": at}  # fmt: skip
+    rows = [
+        {
+            **asked,
+            "date": day,
+            **bar_of(values),
+            "dividend": (dividends or {}).get(day),
+            "split_ratio": (splits or {}).get(day),
+        }
+        for day, values in items
+    ]
+    return Answer(BarRequest(symbol, *span), rows or [asked])
+
+
+def judged(connection: DuckDBPyConnection, folder: pathlib.Path, answers: Sequence[Answer]) -> Evidence:
+    """The answers landed in the folder, and judged."""
+    rows = [row for each in answers for row in each.rows]
+    land_batch(folder / f"{next(batch_names(folder))}.parquet", pa.Table.from_pylist(rows, schema=ANSWER_SCHEMA))
+    evidence = Evidence(connection, folder, [each.request for each in answers])
+    judge(evidence)
+    return evidence
+
+
+def verdict(evidence: Evidence, symbol: str = "AAA") -> tuple[str, str, str | None]:
+    """The rule that held for the symbol, the verdict on its answer, and the reason."""
+    ((rule, said, reason),) = evidence.execute(
+        "SELECT rule, verdict, reason FROM verdicts WHERE symbol = $symbol", {"symbol": symbol}
+    )
+    return rule, said, reason
+
+
+def store_bars(
+    connection: DuckDBPyConnection, symbol: str, bars: Mapping[dt.date, Values], answered_at: dt.datetime | None = None
+) -> None:
+    """Bars as an earlier run has stored them, and the span of them as known."""
+    for day, values in bars.items():
+        row = {"symbol": symbol, "date": day, **bar_of(values)}
+        connection.execute(
+            f"INSERT INTO stock_data ({', '.join(row)}, fetched_at) VALUES ({', '.join('?' * len(row))}, now())",
+            [*row.values()],
+        )
+    connection.execute(
+        "INSERT INTO price_ranges (symbol, first_asked, last_asked, answered_at) VALUES (?, ?, ?, ?)",
+        [symbol, min(bars), max(bars), answered_at],
+    )
+
+
+def list_symbol(
+    connection: DuckDBPyConnection,
+    symbol: str,
+    day: dt.date,
+    last_sale: float,
+    net_change: float = 0.0,
+    volume: int = 1000,
+) -> None:
+    """The symbol in the listing of a session."""
+    connection.execute(
+        "INSERT INTO symbol_snapshots (date, symbol, name, market_cap, last_sale, net_change, volume) VALUES (?, ?, ?, 1e9, ?, ?, ?)",
+        [day, symbol, f"{symbol} Inc. Common Stock", last_sale, net_change, volume],
+    )
