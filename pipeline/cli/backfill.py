@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 
-from pipeline import calendar, owner
+from pipeline import calendar
 from pipeline.cli import reset
 from pipeline.database.connection import database_path, reading
+from pipeline.host import owner
 from pipeline.market.staleness import scanned_sessions, stale_sessions
 from pipeline.runs.journal import journal_path
 from pipeline.tasks.daily import DailyPipeline

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from pipeline import given, processes
+from pipeline import given
+from pipeline.host import processes
 
 #: Seconds that an interrupted run has to end its task processes.
 GRACE = 30.0

@@ -17,7 +17,7 @@ import luigi
 from pipeline.config import storage
 from pipeline.database.connection import database_path, reading
 from pipeline.database.schema import MARKERS
-from pipeline.files import write_text
+from pipeline.host.files import write_text
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -15,7 +15,7 @@ from pipeline.config import market, retention, storage
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.schema import TABLES
 from pipeline.errors import ReplicaError
-from pipeline.files import atomic_path, sync, unfinished, write_text
+from pipeline.host.files import atomic_path, sync, unfinished, write_text
 from pipeline.version import code_version
 
 if TYPE_CHECKING:

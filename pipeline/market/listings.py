@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline import calendar
 from pipeline.config import market, quality, storage
 from pipeline.errors import NotReceivedError
-from pipeline.files import atomic_path, set_aside
+from pipeline.host.files import atomic_path, set_aside
 from pipeline.market.securities import security_type
 from pipeline.sources.protocol import Company, Listing
 from pipeline.sources.registry import configured_source

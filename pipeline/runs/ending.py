@@ -17,9 +17,9 @@ from luigi.retcodes import retcode
 from luigi.task_register import Register
 
 from pipeline.errors import SchedulerUnreachableError
+from pipeline.host.owner import this_process
 from pipeline.luigi_private import UNCAUGHT
 from pipeline.masking import masked
-from pipeline.owner import this_process
 from pipeline.parameters import as_tuple
 from pipeline.runs import alerts, central, command_line, guard, journal, notifications
 from pipeline.runs.journal import TaskRun

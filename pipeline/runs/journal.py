@@ -24,9 +24,9 @@ import luigi
 from pipeline.config import storage
 from pipeline.database.connection import writing
 from pipeline.errors import PipelineError, SessionNotSettledError, SessionOutOfRangeError
+from pipeline.host.owner import Owner, parse, this_process
 from pipeline.luigi_private import PUT_BACK
 from pipeline.masking import masked
-from pipeline.owner import Owner, parse, this_process
 from pipeline.parameters import as_tuple
 from pipeline.runs import alerts, guard
 

@@ -26,7 +26,7 @@ from tornado.ioloop import PeriodicCallback
 from tornado.web import StaticFileHandler
 
 from pipeline.config import ROOT, storage
-from pipeline.files import atomic_path
+from pipeline.host.files import atomic_path
 from pipeline.runs.scheduler import DailyScheduler
 
 logger = logging.getLogger("pipeline")

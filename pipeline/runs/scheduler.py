@@ -11,9 +11,9 @@ from typing import Any
 from luigi.scheduler import BATCH_RUNNING, DISABLED, FAILED, PENDING, RUNNING, Task
 
 from pipeline import calendar
+from pipeline.host.owner import Owner
+from pipeline.host.processes import is_alive
 from pipeline.luigi_private import OpenScheduler
-from pipeline.owner import Owner
-from pipeline.processes import is_alive
 
 logger = logging.getLogger("pipeline")
 

@@ -26,7 +26,7 @@ from luigi.worker import TaskProcess
 from pipeline import luigi_private
 from pipeline.config import storage
 from pipeline.errors import CommandLineError, PipelineError, RunInProgressError
-from pipeline.processes import die_with_parent
+from pipeline.host.processes import die_with_parent
 from pipeline.runs import command_line, configuration, ending, journal, log
 from pipeline.runs import lock as runlock
 from pipeline.runs.worker import RunFactory

@@ -12,8 +12,8 @@ import luigi.configuration
 import tenacity
 from luigi.rpc import RPCError
 
-from pipeline import owner
 from pipeline.errors import SchedulerUnreachableError
+from pipeline.host import owner
 from pipeline.luigi_private import OpenRemoteScheduler, OpenWorker, WorkerFactory
 from pipeline.runs.scheduler import DailyScheduler
 

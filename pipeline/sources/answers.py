@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.files import atomic_path, set_aside
+from pipeline.host.files import atomic_path, set_aside
 
 if TYPE_CHECKING:
     from pipeline.sources.protocol import BarRequest

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline import calendar
 from pipeline.config import retention, storage
-from pipeline.files import PARTIAL, age, is_abandoned
+from pipeline.host.files import PARTIAL, age, is_abandoned
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.notify import NotifySuccess
 

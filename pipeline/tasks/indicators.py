@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import ROOT
 from pipeline.database.connection import writing
+from pipeline.host.scratch import scratch_folder
 from pipeline.indicators.bars import export_bars, load_indicators
 from pipeline.indicators.columns import add_columns, export_history, load_history
 from pipeline.indicators.definitions import job_argument
 from pipeline.indicators.spark.handover import exchanged
 from pipeline.indicators.spark.submit import SparkJob
-from pipeline.scratch import scratch_folder
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.prices import CollectPrices
 

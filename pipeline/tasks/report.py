@@ -10,7 +10,7 @@ from typing import Any
 from pipeline import calendar
 from pipeline.config import retention
 from pipeline.database.connection import reading
-from pipeline.files import age, write_text
+from pipeline.host.files import age, write_text
 from pipeline.report.index_page import index_path, render_index
 from pipeline.report.page import neighbours, pages, render, report_path
 from pipeline.tasks.base import Outcome, SessionTask

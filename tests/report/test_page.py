@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from pipeline.database.connection import reading, writing
-from pipeline.files import write_text
+from pipeline.host.files import write_text
 from pipeline.report.hit_groups import short_name
 from pipeline.report.index_page import render_index
 from pipeline.report.page import compact, neighbours, render, report_path

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.errors import AlertTestError
-from pipeline.owner import this_process
+from pipeline.host.owner import this_process
 from pipeline.runs import alerts, ending, journal
 from tests.runs.test_notifications import Receiver
 from tests.support.runs import run_here

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline import given
 from pipeline.database.connection import database_path, writing
+from pipeline.host.owner import this_process
 from pipeline.luigi_private import UNCAUGHT
-from pipeline.owner import this_process
 from pipeline.parameters import SessionParameter
 from pipeline.runs import ending, journal, notifications
 from tests.runs.test_journal import DAY, line, stored

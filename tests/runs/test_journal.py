@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.database.connection import reading, writing
 from pipeline.errors import CoverageError, ScanError
-from pipeline.owner import Owner, this_process
+from pipeline.host.owner import Owner, this_process
 from pipeline.parameters import SessionParameter
 from pipeline.runs import journal
 from pipeline.tasks.daily import DailyPipeline

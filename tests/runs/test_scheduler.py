@@ -9,7 +9,7 @@ import sys
 import luigi.scheduler
 import pytest
 
-from pipeline.owner import this_process
+from pipeline.host.owner import this_process
 from pipeline.runs.scheduler import DailyScheduler, is_gone
 
 

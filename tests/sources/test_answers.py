@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.files import DAMAGED
+from pipeline.host.files import DAMAGED
 from pipeline.sources.answers import batch_files, set_aside_damaged
 from tests.support.collecting import ask, collect
 from tests.support.runs import results

@@ -21,7 +21,7 @@ import pyarrow as pa
 from pipeline.database.connection import CONFIG, migrate
 from pipeline.database.markers import RowTarget
 from pipeline.database.replica import manifest_path, replica_path
-from pipeline.files import write_text
+from pipeline.host.files import write_text
 from pipeline.report.page import report_path
 from tests.support.runs import mark_done
 

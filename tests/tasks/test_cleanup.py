@@ -7,7 +7,7 @@ import os
 import pytest
 
 from pipeline import calendar
-from pipeline.owner import this_process
+from pipeline.host.owner import this_process
 from pipeline.tasks.cleanup import CleanUpFiles, outdated
 
 NOW = dt.datetime(2024, 2, 20, 22, 0, tzinfo=dt.UTC)

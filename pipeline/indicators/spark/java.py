@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from pipeline.config import absolute, spark_runtime, storage
 from pipeline.errors import JavaNotFoundError
-from pipeline.files import atomic_folder
+from pipeline.host.files import atomic_folder
 
 logger = logging.getLogger("pipeline")
 

@@ -27,11 +27,11 @@ from luigi.rpc import RPCError
 
 from pipeline.config import spark_runtime, storage
 from pipeline.errors import SparkJobError
+from pipeline.host.processes import end_group, new_session
+from pipeline.host.scratch import scratch_folder
 from pipeline.indicators.spark import home as spark_home
 from pipeline.indicators.spark.java import java_runtime
 from pipeline.indicators.spark.output import JobOutput
-from pipeline.processes import end_group, new_session
-from pipeline.scratch import scratch_folder
 
 logger = logging.getLogger("pipeline")
 

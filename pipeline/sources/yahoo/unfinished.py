@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.files import PARTIAL, set_aside
+from pipeline.host.files import PARTIAL, set_aside
 from pipeline.sources.answers import ANSWER_SCHEMA, land_batch
 
 SUFFIX = f".jsonl{PARTIAL}"

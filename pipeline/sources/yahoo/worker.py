@@ -23,7 +23,7 @@ from typing import Any
 
 import tenacity
 
-from pipeline.processes import die_with_parent
+from pipeline.host.processes import die_with_parent
 from pipeline.sources.yahoo.chart import ChartFailure, ChartSession, NoBars, PassingFailure, UnknownSymbol
 from pipeline.sources.yahoo.pacing import Pace
 from pipeline.sources.yahoo.spelling import yahoo_name

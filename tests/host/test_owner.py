@@ -10,7 +10,7 @@ import sys
 import psutil
 import pytest
 
-from pipeline import owner
+from pipeline.host import owner
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import textwrap
 import psutil
 import pytest
 
-from pipeline import processes
+from pipeline.host import processes
 
 PATIENCE = 20.0
 
 #: A parent that starts a child, prints the child's pid and waits. `{start}` says how the child is started.
 PARENT = """
     import subprocess, sys, signal
-    from pipeline import processes
+    from pipeline.host import processes
     child = subprocess.Popen([sys.executable, "-c", {child!r}], stdout=subprocess.PIPE, {options})
     child.stdout.readline()
     print(child.pid, flush=True)
@@ -24,8 +24,8 @@ PARENT = """
 """
 
 SLEEPER = "import signal; print('ready', flush=True); signal.pause()"
-WATCHER = "from pipeline import processes; import os, signal; processes.die_with_parent({signum}); print('ready', flush=True); signal.pause()"
-FOLLOWER = "from pipeline import processes; import os, signal; processes.die_with(os.getppid()); print('ready', flush=True); signal.pause()"
+WATCHER = "from pipeline.host import processes; import os, signal; processes.die_with_parent({signum}); print('ready', flush=True); signal.pause()"
+FOLLOWER = "from pipeline.host import processes; import os, signal; processes.die_with(os.getppid()); print('ready', flush=True); signal.pause()"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
 
 
@@ -79,7 +79,7 @@ def test_an_ordinary_child_survives_its_parent(start_parent):
 
 
 def test_a_parent_that_is_already_gone_counts_as_gone():
-    source = "from pipeline import processes; import signal; processes.die_with_parent(signal.SIGTERM, parent=2**22 - 1); signal.pause()"
+    source = "from pipeline.host import processes; import signal; processes.die_with_parent(signal.SIGTERM, parent=2**22 - 1); signal.pause()"
     assert subprocess.run([sys.executable, "-c", source], timeout=PATIENCE, check=False).returncode == -signal.SIGTERM
 
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from pipeline.owner import Owner, this_process
-from pipeline.scratch import scratch_folder
+from pipeline.host.owner import Owner, this_process
+from pipeline.host.scratch import scratch_folder
 
 
 def test_scratch_folder_goes_with_its_files(data_dir):

@@ -10,7 +10,7 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
-from pipeline import owner
+from pipeline.host import owner
 
 #: Suffix of files in the making; those that a killed process left are swept by CleanUpFiles.
 PARTIAL = ".partial"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipeline.files import atomic_path, write_text
+from pipeline.host.files import atomic_path, write_text
 
 
 def test_a_file_appears_at_the_end_of_the_block(tmp_path):
@@ -37,7 +37,7 @@ def test_an_unfinished_file_is_hidden_from_the_glob_of_its_kind(tmp_path):
 
 KILLED = """
 import pathlib, sys
-from pipeline.files import atomic_path
+from pipeline.host.files import atomic_path
 with atomic_path(pathlib.Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     print("writing", flush=True)

@@ -7,8 +7,8 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
-from pipeline import owner
 from pipeline.config import storage
+from pipeline.host import owner
 
 
 @contextlib.contextmanager
