@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import subprocess
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -52,7 +53,10 @@ class Cluster:
     def _is_up(self) -> bool:
         try:
             return self.state()["aliveworkers"] == len(self.folders)
-        except json.JSONDecodeError:  # the page answers before its JSON is there
+        except (
+            urllib.error.HTTPError,
+            json.JSONDecodeError,
+        ):  # the page answers before its JSON is there, by 404 or a page
             return False
 
     def _daemon(self, name: str, program: str, *options: str) -> subprocess.Popen[bytes]:
