@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import functools
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
+from pipeline import given
 from pipeline.cli import settings
 from pipeline.cli.commands import COMMANDS
-from pipeline.errors import PipelineError
+from pipeline.config import storage
+from pipeline.errors import NothingKnownError, PipelineError
 from pipeline.runs import configuration
 from pipeline.text import shown
 
@@ -28,6 +32,8 @@ SETTINGS = (
 )  # fmt: skip
 
 
+#: Commands that look at what runs have left, and so need a folder of theirs.
+READING = ("alerts", "evaluate", "explain", "query", "reset", "show", "status", "try", "watchlist")
 #: Commands that say what is wrong with the settings, and so work with wrong ones.
 LOOKING = ("doctor", "config")
 
@@ -46,10 +52,22 @@ class Commands(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = arguments[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name.lower().replace("_", "-"), COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(COMMANDS)}"
+            context.fail(f"no such command {shown(repr(name))}; {hint}")
+        return super().resolve_command(context, arguments)
+
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"pipeline.cli.commands.{name.replace('-', '_')}").command
+        if name in READING and command.callback and not hasattr(command, "is_guarded"):
+            command.callback, command.is_guarded = _with_folder(command.callback), True  # type: ignore[attr-defined]
         taken = {option for parameter in command.params for option in parameter.opts}
         command.params.extend(option for option in SETTINGS if not taken.intersection(option.opts))
         return command
@@ -61,6 +79,27 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         with plain_errors():
             return super().invoke(context)
+
+
+def _with_folder(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """The command, which says so where there is no folder, before it does anything."""
+
+    @functools.wraps(callback)
+    def checked(*arguments: Any, **options: Any) -> Any:
+        check_folder()
+        return callback(*arguments, **options)
+
+    return checked
+
+
+def check_folder() -> None:
+    """Raises NothingKnownError where there is no folder to look into: nothing was run there, or its name is mistyped."""
+    root = storage().root
+    if not root.is_dir():
+        raise NothingKnownError(
+            f"{root} does not exist: nothing has been run there. --data-dir names another folder; a first run makes it: "
+            f"{given.luigi_command('DailyPipeline')}"
+        )
 
 
 @click.group(

@@ -10,7 +10,7 @@ import pathlib
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from pipeline import calendar
+from pipeline import calendar, given
 from pipeline.config import market, retention, storage
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.schema import TABLES
@@ -29,7 +29,7 @@ def replica_path() -> pathlib.Path:
 def published() -> pathlib.Path:
     """The replica that readers open. Raises ReplicaError when none was published yet."""
     if not replica_path().exists():
-        raise ReplicaError(f"{replica_path()} does not exist; run: luigi --module pipeline DailyPipeline")
+        raise ReplicaError(f"{replica_path()} does not exist; run: {given.luigi_command('DailyPipeline')}")
     return replica_path()
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import importlib
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -17,16 +18,24 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline import given
-from pipeline.cli import commands, doctor
-from pipeline.cli.main import main
+from pipeline.cli import commands, doctor, terminal
+from pipeline.cli.main import READING, main
 from pipeline.config import all_settings
 from pipeline.database.connection import database_path, reading, writing
+from pipeline.database.replica import publish
 from pipeline.masking import MASK
+from pipeline.report.page import report_path
 from pipeline.runs import notifications
 from pipeline.tasks.daily import DailyPipeline
 from tests.support.runs import run_here
 from tests.support.small_market import LAST, MARKUP, SMALL, UNKNOWN, SmallMarket
 
+#: Words of the commands that need more than their name.
+ASKING = {
+    "evaluate": ["evaluate", "--start", "2024-02-20", "--stop", "2024-02-21"], "explain": ["explain", "2024-02-20", "NVDA"],
+    "query": ["query", "SHOW TABLES"], "reset": ["reset", "2024-02-20", "--from", "CollectPrices", "--yes"],
+    "show": ["show", "NVDA"], "try": ["try", "rsi_14 < 30"],
+}  # fmt: skip
 COMMANDS = main.list_commands(None)  # type: ignore[attr-defined, arg-type]
 
 
@@ -88,10 +97,120 @@ def test_status_names_sessions_that_were_never_run(done: pathlib.Path, clock: Ca
     )
 
 
-def test_status_before_the_first_run(data_dir: pathlib.Path) -> None:
-    (status,) = facts("status")
-    assert {stage["state"] for stage in status["stages"].values()} == {"pending"}
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([name] for name in sorted({*READING} & {*COMMANDS} - set(ASKING))),
+        *(words for name, words in ASKING.items() if name in COMMANDS),
+    ],
+)
+def test_a_command_says_that_its_folder_is_not_there(data_dir: pathlib.Path, words: list[str]) -> None:
+    answer = call(*words, "--data-dir", str(data_dir / "mistyped"))
+    assert answer.exit_code == 1
+    assert answer.output.startswith(f"Error: {data_dir / 'mistyped'} does not exist: nothing has been run there.")
     assert not data_dir.exists(), "looking makes nothing"
+
+
+def test_a_mistyped_command_is_told_the_nearest_one() -> None:
+    answer = call("watchlst")
+    assert answer.exit_code == 2
+    assert "no such command 'watchlst'; did you mean watchlist?" in answer.output
+    assert "there are: alert-test, " in call("xyzzy").output
+
+
+@pytest.mark.parametrize("words", [[str(LAST)], ["--date", str(LAST)], []])
+def test_the_watchlist_of_a_session_is_shown_whole_at_80_columns(
+    done: pathlib.Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "WIDTH_OF_A_FILE", 80)
+    answer = call("watchlist", *words)
+    assert answer.exit_code == 0
+    with reading() as connection:
+        rows = connection.execute("SELECT symbol, scan_reason, close_price FROM daily_watchlist").fetchall()
+    for symbol, reason, close in rows:
+        (line,) = [line for line in answer.output.splitlines() if line.startswith(f"│ {symbol} ")]
+        assert reason in line
+        assert f"{close:.2f}" in line
+    assert max(map(len, answer.output.partition("database:")[0].splitlines())) <= 80
+    assert "left out at 80 characters: " in answer.output
+    assert str(report_path(LAST)) in answer.output
+
+
+@pytest.mark.parametrize(
+    ("day", "says"),
+    [
+        ("2024-02-20", "2024-02-20 was never run, and has no watchlist; run it: luigi --module pipeline DailyPipeline --date 2024-02-20"),
+        ("2024-02-17", "2024-02-17 was no session, and has no watchlist; the sessions around it are 2024-02-16 and 2024-02-20"),
+        ("2024-02-22", "session 2024-02-22 settles on 2024-02-22"),
+        ("2030-01-01", "2030-01-01 lies in the future"),
+        ("1899-01-01", "1899-01-01 lies before"),
+    ],
+)  # fmt: skip
+def test_a_day_without_a_watchlist_says_why(done: pathlib.Path, day: str, says: str) -> None:
+    answer = call("watchlist", day)
+    assert answer.exit_code == 1
+    assert f"Error: {says}" in answer.output
+    assert "valid result" not in answer.output
+
+
+@pytest.fixture
+def failed(done: pathlib.Path) -> dt.date:
+    """The session before the last one, whose run failed at its prices."""
+    day = LAST - dt.timedelta(days=1)
+    with writing() as connection:
+        connection.execute(
+            "INSERT INTO table_updates (update_id, target_table, inserted) VALUES (?, 'symbols', now())",
+            [f"CollectSymbols:{day}"],
+        )
+        connection.execute(
+            """
+            INSERT INTO task_runs (pipeline, task, date, started_at, duration_seconds, status, try_number, combined, run_id)
+            VALUES ('DailyPipeline', 'CollectPrices', ?, now(), 1, 'failed', 1, 1, 'r')
+            """,
+            [day],
+        )
+        connection.execute(
+            """
+            INSERT INTO alerts (type, pipeline, task, date, message, raised_at, run_id)
+            VALUES ('failed', 'DailyPipeline', 'CollectPrices', ?, '60 % of symbols', now(), 'r')
+            """,
+            [day],
+        )
+    return day
+
+
+def test_the_watchlist_of_a_failed_session_says_what_failed(failed: dt.date) -> None:
+    answer = call("watchlist", str(failed))
+    assert answer.exit_code == 1
+    assert f"Error: {failed} has no watchlist, for its run failed; CollectPrices: 60 % of symbols" in answer.output
+    assert f"run it again: luigi --module pipeline DailyPipeline --date {failed}" in answer.output
+
+
+def test_a_watchlist_without_a_hit_says_so_and_one_without_a_page_names_none(done: pathlib.Path) -> None:
+    with writing() as connection:
+        connection.execute("DELETE FROM daily_watchlist")
+    publish(LAST)
+    report_path(LAST).unlink()
+    answer = call("watchlist", str(LAST))
+    assert answer.exit_code == 0
+    assert "No scan found a symbol: a valid result." in answer.output
+    assert "report:   not made" in answer.output
+
+
+def test_status_is_short_where_the_stages_have_no_room(done: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "WIDTH_OF_A_FILE", 80)
+    short = call("status", str(LAST)).output
+    assert re.search(rf"^{LAST}  done  +100.00%  +\d+  +\d+$", short, re.MULTILINE)
+    assert short == call("status", str(LAST), "--short").output
+    assert " sym" in call("status", "--stages").output
+    monkeypatch.setattr(terminal, "WIDTH_OF_A_FILE", 200)
+    assert "symbols" in call("status").output
+    assert "never run" in call("status", "2024-02-20", "--short").output
+
+
+def test_status_in_short_says_where_a_session_failed(failed: dt.date) -> None:
+    answer = call("status", str(failed), "--short").output
+    assert re.search(rf"^{failed}  failed at prices: 60 % of symbols", answer, re.MULTILINE)
 
 
 def test_explain_says_what_every_rule_saw(done: pathlib.Path) -> None:

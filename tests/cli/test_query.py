@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.cli import terminal
 from pipeline.cli.main import main
 from pipeline.cli.question import TABLE_FUNCTIONS, checked
 from pipeline.database.connection import database_path
@@ -230,3 +231,24 @@ def test_bound_on_memory_ends_with_the_answer(replica: pathlib.Path) -> None:
     run("SELECT 1")
     run("SELEC 1")
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_a_wide_answer_is_shown_as_records_or_as_what_has_room(
+    replica: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "WIDTH_OF_A_FILE", 40)
+    wide = "SELECT 'AAA' AS symbol, 182.52000427246094::DOUBLE AS close, repeat('x', 60) AS name, DATE '2024-02-20' AS date"
+    answer = run(wide).output
+    assert re.search(r"^symbol  AAA\nclose   182.52\nname    x{60}\ndate    2024-02-20$", answer, re.MULTILINE)
+    many = f"SELECT * FROM ({wide}), range({11})"
+    answer = run(many).output
+    assert "│ AAA    │ 182.52 │ xxx" in answer
+    assert "left out at 40 characters: date, range" in " ".join(answer.split())
+    assert run(many, "--format", "records").output.count("symbol  AAA") == 11
+    assert json.loads(run(wide, "--format", "json").output)[0]["close"] == 182.52000427246094
+
+
+def test_records_are_no_file(replica: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    answer = run("SELECT 1", "--format", "records", "--output", str(tmp_path / "a.csv"))
+    assert answer.exit_code == 1
+    assert "a file is csv, json or parquet" in answer.output

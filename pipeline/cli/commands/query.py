@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import pathlib
 import sys
@@ -10,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
 from pipeline.cli.question import asked
-from pipeline.cli.terminal import console, plain
+from pipeline.cli.tables import Column, as_records, fits, fitted, readable
+from pipeline.cli.terminal import console
 from pipeline.database.replica import published
 from pipeline.errors import QueryError
 from pipeline.host.files import atomic_path
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 FILES = ("csv", "json", "parquet")
-NUMBERS = ("DOUBLE", "BIGINT", "INTEGER", "HUGEINT")
+NUMBERS = ("DOUBLE", "FLOAT", "BIGINT", "INTEGER", "HUGEINT", "UBIGINT", "SMALLINT")
+#: Up to so many rows that are too wide for the screen are shown as records; more as a table of what has room.
+FEW = 10
+#: The width that a text is cut down to before a column is left out.
+SHORTEST = 16
 #: Rows that are in memory at once on their way into a file.
 BATCH = 10_000
 
@@ -32,8 +37,8 @@ BATCH = 10_000
 @click.option(
     "--format",
     "form",
-    type=click.Choice(("table", *FILES)),
-    help="Default: what the name of the output ends in, else a table.",
+    type=click.Choice(("table", "records", *FILES)),
+    help="Default: what the name of the output ends in, else a table; records are a line for each value.",
 )
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=pathlib.Path), help="File to write instead of the screen."
@@ -59,12 +64,12 @@ def command(
     chosen = form or _form_of(output)
     if chosen == "parquet" and output is None:
         raise QueryError("Parquet is no text for a screen; name a file: --output answer.parquet")
-    if chosen == "table" and output is not None:
-        raise QueryError("a table is for the screen; a file is csv, json or parquet")
+    if chosen not in FILES and output is not None:
+        raise QueryError("tables and records are for the screen; a file is csv, json or parquet")
     text = sys.stdin.read() if sql == "-" else sql
     with asked(published(), text, memory, timeout) as (connection, statement):
-        if chosen == "table":
-            _print(connection, statement, limit)
+        if chosen not in FILES:
+            _print(connection, statement, limit, form)
         elif output is None:
             _write_rows(connection, statement, chosen, sys.stdout, excel_safe)
         else:
@@ -82,15 +87,24 @@ def _form_of(output: pathlib.Path | None) -> str:
     return ending
 
 
-def _print(connection: DuckDBPyConnection, statement: str, limit: int) -> None:
+def _print(connection: DuckDBPyConnection, statement: str, limit: int, form: str | None) -> None:
+    """A table where it fits; else records, where they are few, or a table of the columns that have room."""
     cursor = connection.execute(statement)
+    described = cursor.description or ()
     rows = cursor.fetchmany(limit + 1)
-    table = Table(caption=f"the first {limit} rows; --limit or --output gives more" if len(rows) > limit else None)
-    for name, kind, *_ in cursor.description or ():
-        table.add_column(plain(name), justify="right" if str(kind) in NUMBERS else "left")
-    for row in rows[:limit]:
-        table.add_row(*("" if value is None else plain(value) for value in row))
-    console().print(table)
+    cells = [[readable(value) for value in row] for row in rows[:limit]]
+    columns = [
+        Column(name, str(kind) in NUMBERS, SHORTEST if str(kind) == "VARCHAR" else None) for name, kind, *_ in described
+    ]
+    screen = console()
+    is_wide = not fits([dataclasses.replace(one, least=None) for one in columns], cells, screen.width)
+    if form == "records" or (form is None and is_wide and len(cells) <= FEW):
+        for record in as_records(columns, cells):
+            screen.print(record, soft_wrap=True)
+    else:
+        screen.print(fitted(columns, cells, screen.width, more="; --format records shows them"))
+    if len(rows) > limit:
+        click.echo(f"the first {limit} rows; --limit or --output gives more")
 
 
 def _write_file(connection: DuckDBPyConnection, statement: str, form: str, path: pathlib.Path, excel_safe: bool) -> int:

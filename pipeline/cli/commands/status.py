@@ -5,20 +5,27 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import textwrap
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from pipeline import calendar, given
+from pipeline.cli.arguments import one_day
 from pipeline.cli.status import Overview, SessionStatus, StageState
 from pipeline.cli.terminal import console, escape
 from pipeline.tasks.stages import STAGES
 
 COLOURS = {"done": "green", "running": "cyan", "pending": "dim"}
+#: States that are no failure.
+WAITING = tuple(COLOURS)
 
 
 @click.command()
+@one_day
 @click.option(
     "--days",
     type=click.IntRange(min=1),
@@ -26,30 +33,38 @@ COLOURS = {"done": "green", "running": "cyan", "pending": "dim"}
     show_default=True,
     help="Number of sessions, the newest ones that were worked on.",
 )
-@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="One session instead.")
+@click.option("--short/--stages", "is_short", default=None, help="Default: short where the stages have no room.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list, with every stage's start, duration and reason.")
-def command(days: int, date: dt.datetime | None, as_json: bool) -> None:
-    """Show how far each session is: stages, duration, coverage, hits, and why one failed.
+def command(day: dt.date | None, days: int, is_short: bool | None, as_json: bool) -> None:
+    """Show how far each session is, or that of DATE: stages, duration, coverage, hits, and why one failed.
 
-    A stage that is done shows its seconds, and after the stroke its usual ones: the median of the last 20 runs. Works
-    while a run goes on, with luigid or without.
+    A stage that is done shows its seconds, and after the stroke its usual ones: the median of the last 20 runs. In short
+    a session has one word instead. Works while a run goes on, with luigid or without.
 
     \b
     pipeline status
-    pipeline status --days 60
-    pipeline status --date 2024-02-20 --json
+    pipeline status --days 60 --short
+    pipeline status 2024-02-20 --json
     """
     overview = Overview()
-    found = overview.sessions([date.date()] if date else overview.newest(days))
+    found = overview.sessions([day] if day else overview.newest(days))
     if as_json:
         click.echo(json.dumps([as_facts(status) for status in found], indent=1, default=_text))
         return
     screen = console()
-    screen.print(as_table(found))
+    table = as_short_table(found) if is_short else as_table(found)
+    if is_short is None and measured(screen, table) > screen.width:
+        table = as_short_table(found)
+    screen.print(table)
     for status in found:
         if status.reason:
             screen.print(f"[red]{status.session}[/] {escape(status.reason)}")
     _say_never_run(found)
+
+
+def measured(screen: Console, table: Table) -> int:
+    """The width of the table with every cell whole."""
+    return Measurement.get(screen, screen.options.update(width=10_000), table).maximum
 
 
 def as_facts(status: SessionStatus) -> dict[str, Any]:
@@ -70,15 +85,53 @@ def as_table(found: list[SessionStatus]) -> Table:
     ]:
         table.add_column(heading, justify="right" if heading in ("seconds", "coverage", "bars", "hits") else "left")
     for status in found:
-        table.add_row(
-            f"{status.session}{' stale' if status.is_stale else ''}",
-            *(_cell(stage) for stage in status.stages.values()),
-            f"{status.seconds:.1f}" if status.seconds else "",
-            "" if status.coverage is None else f"{status.coverage:.2%}",
-            f"{status.symbols.get('stored', 0):,}" if status.symbols else "",
-            "" if status.hits is None else str(status.hits),
-        )
+        table.add_row(_session(status), *(_cell(stage) for stage in status.stages.values()), *_figures(status))
     return table
+
+
+def as_short_table(found: list[SessionStatus]) -> Table:
+    """A line for each session: how far it is, in words."""
+    table = Table("Session", "State", box=None, pad_edge=False)
+    for heading in ("seconds", "coverage", "bars", "hits"):
+        table.add_column(heading, justify="right")
+    for status in found:
+        table.add_row(_session(status), _state(status), *_figures(status))
+    return table
+
+
+def _state(status: SessionStatus) -> str:
+    """In words: done, running indicators, failed at prices: why, to do from prices on, never run."""
+    stages = {one.heading: status.stages[one.__name__] for one in STAGES}
+    running = next((heading for heading, stage in stages.items() if stage.state == "running"), "")
+    failed = next((heading for heading, stage in stages.items() if stage.state not in WAITING), "")
+    pending = next((heading for heading, stage in stages.items() if stage.state == "pending"), "")
+    if running:
+        return f"[{COLOURS['running']}]running {running}[/]"
+    if failed:
+        reason = first_words(stages[failed].reason)
+        return f"[red]{stages[failed].state} at {failed}{': ' if reason else ''}{escape(reason)}[/]"
+    if pending:
+        is_begun = any(stage.state == "done" for stage in stages.values())
+        return f"[{COLOURS['pending']}]{f'to do from {pending} on' if is_begun else 'never run'}[/]"
+    return f"[{COLOURS['done']}]done[/]"
+
+
+def first_words(text: str, longest: int = 28) -> str:
+    """The beginning of a reason, up to a whole word."""
+    return textwrap.shorten(text, longest, placeholder=" …")
+
+
+def _session(status: SessionStatus) -> str:
+    return f"{status.session}{' stale' if status.is_stale else ''}"
+
+
+def _figures(status: SessionStatus) -> tuple[str, ...]:
+    return (
+        f"{status.seconds:.1f}" if status.seconds else "",
+        "" if status.coverage is None else f"{status.coverage:.2%}",
+        f"{status.symbols.get('stored', 0):,}" if status.symbols else "",
+        "" if status.hits is None else str(status.hits),
+    )
 
 
 def _cell(stage: StageState) -> str:
