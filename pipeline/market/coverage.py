@@ -103,13 +103,18 @@ class Refusal:
 
 
 def refusal(evidence: Evidence, session: dt.date) -> Refusal | None:
-    """What keeps the session from being complete, by its states; None when nothing does."""
+    """What keeps the session from being complete, by its states; None when nothing does.
+
+    A symbol that failed for a reason of its own does not tell that the source lacks the session.
+    """
     connection, limits = evidence.connection, quality()
     found, before = coverage_of(connection, session), traded_before(connection, session)
     if found.unknown - found.lost > limits.max_unknown * found.expected:
         return Refusal(CoverageError(_mostly_unknown(session, found)), False)
-    lacks_session = found.traded < max(limits.min_traded, before - limits.max_traded_drop)
-    if lacks_session and answered_without(evidence, session) > found.failed / 2:
+    without = answered_without(evidence, session)
+    there = 1 - (found.not_traded + without) / max(found.expected - found.unknown + found.lost, 1)
+    lacks_session = there < max(limits.min_traded, before - limits.max_traded_drop)
+    if lacks_session and without > found.failed / 2:
         return Refusal(SourceOutageError(_session_absent(session, found, before)), True)
     if found.coverage < limits.min_coverage and found.lost > found.failed:
         return Refusal(SourceOutageError(_forgotten(session, found)), True)

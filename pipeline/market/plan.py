@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 Span = tuple[dt.date, dt.date]
 
 
-def plan(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[BarRequest]:
-    """The requests that the sessions need, companies of the newest session first, each in order of size."""
+def plan(connection: DuckDBPyConnection, sessions: Sequence[dt.date], is_standing: bool = False) -> list[BarRequest]:
+    """The requests that the sessions need, companies of the newest session first, each in order of size.
+
+    A standing source is compared with the store as a whole (`deliveries.with_changes`): what it said first needs no
+    second answer.
+    """
     wanted: dict[str, Span] = {}
     for session in sorted(sessions, reverse=True):
         for symbol in expected_symbols(connection, session):
             wanted[symbol] = (session, wanted[symbol][1] if symbol in wanted else session)
-    known = confirmed_spans(connection)
+    known = known_spans(connection) if is_standing else confirmed_spans(connection)
     again = sessions_asked_again(connection, sessions)
     for symbol, (first, last) in known.items():  # what came then is not counted as an answer
         if again and first < again[0] <= last:

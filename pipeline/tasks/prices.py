@@ -82,7 +82,7 @@ class CollectPrices(SessionTask):
             forget_closed(connection)
             carried = carry_over(connection, sessions[-1])
             ended = close_ended(connection, sessions[-1])
-            requests = plan(connection, sessions)
+            requests = plan(connection, sessions, isinstance(source, StandingSource))
             if isinstance(source, StandingSource) and not market().offline:
                 requests = with_changes(connection, source, requests, sessions)
         for symbol, evidence in carried.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import pathlib
 from collections.abc import Callable
 
@@ -63,10 +64,12 @@ def vendor(data_dir: pathlib.Path, tmp_path: pathlib.Path, settings: Callable[..
 
 @pytest.fixture
 def collect(clock: Callable[..., None]) -> Callable[..., bool]:
+    minutes = itertools.count()  # each run is later than the one before
+
     def run(*days: dt.date) -> bool:
         done = True
         for day in days:
-            clock(day.year, day.month, day.day, 18, 0)
+            clock(day.year, day.month, day.day, 18, next(minutes))
             forget()
             done = run_here(CollectPrices(date=day)) and done
         return done
