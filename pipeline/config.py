@@ -76,7 +76,17 @@ class nasdaq(luigi.Config):
     min_symbols = luigi.IntParameter(
         default=100, description="fewer listed symbols of an exchange than this are a failure"
     )
-    timeout = luigi.FloatParameter(default=30.0, description="seconds to wait for the screener's answer")
+    timeout = luigi.FloatParameter(default=30.0, description="seconds that one answer of the screener may take, whole")
+    max_seconds = luigi.FloatParameter(
+        default=300.0, description="seconds that a listing may take, with all its answers, attempts and pauses"
+    )
+    max_mb = luigi.FloatParameter(
+        default=16.0,
+        description="MB that a listing may be, packed or unpacked; the 4,100 rows of NASDAQ are some 1.4 MB",
+    )
+    max_rows = luigi.IntParameter(
+        default=20000, description="rows that a listing may have; NASDAQ has some 4,100, all three exchanges 7,200"
+    )
     retries = luigi.IntParameter(
         default=3, description="further attempts after a failure that may pass (5xx, 429, a broken connection)"
     )
@@ -94,7 +104,11 @@ class yahoo(luigi.Config):
     requests_per_second = luigi.FloatParameter(
         default=20.0, description="upper limit of the pace; 429 answers lower it for a while"
     )
-    timeout = luigi.FloatParameter(default=15.0, description="seconds to wait for one answer")
+    timeout = luigi.FloatParameter(default=15.0, description="seconds that one answer may take, whole")
+    max_mb = luigi.FloatParameter(
+        default=4.0,
+        description="MB that one answer may be, packed or unpacked; forty years of bars are some 1.3 MB",
+    )
     retries = luigi.IntParameter(default=4, description="further attempts for a symbol after a failure that may pass")
     retry_budget = luigi.FloatParameter(
         default=120.0, description="seconds that the attempts for one symbol may take together"
@@ -282,7 +296,7 @@ class redis(luigi.Config):
 class alerts(luigi.Config):
     slack_webhook_url = secret("Slack incoming webhook for notifications and alerts; empty: none")
     discord_webhook_url = secret("Discord webhook for notifications and alerts; empty: none")
-    timeout = luigi.FloatParameter(default=5.0, description="seconds to wait for a webhook")
+    timeout = luigi.FloatParameter(default=5.0, description="seconds that the answer of a webhook may take, whole")
     retries = luigi.IntParameter(
         default=2, description="further attempts when a webhook answers 429 or 5xx, or cannot be reached"
     )

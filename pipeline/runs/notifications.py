@@ -21,6 +21,9 @@ logger = logging.getLogger("pipeline")
 #: Everything that a test message goes through.
 CHANNELS = ("slack", "discord", "redis", "e-mail")
 
+#: Bytes of a webhook's answer: Slack says "ok", Discord nothing.
+LONGEST_ANSWER = 1 << 16
+
 #: Both refuse longer texts.
 SLACK_LIMIT, DISCORD_LIMIT = 40_000, 2000
 
@@ -95,20 +98,22 @@ class Webhook:
         return reason
 
     def _attempt(self, payload: dict[str, Any]) -> str | None:
-        import requests
+        from pipeline.sources.web import Bound, BoundedSession, NoAnswer, WebError
 
-        try:  # the answer's body is not waited for; a redirection would give the message to somebody else
-            response = requests.post(
-                self.url, json=payload, timeout=alerts().timeout, allow_redirects=False, stream=True
-            )
-        except (requests.ConnectionError, requests.Timeout) as error:
-            raise _Later(f"could not be reached: {type(error).__name__}") from None  # the error's text has the URL
-        except requests.RequestException as error:
-            return f"could not be reached: {type(error).__name__}"
-        response.close()
-        if response.status_code == 429 or response.status_code >= 500:
-            raise _Later(f"answered HTTP {response.status_code}", seconds_of(response.headers.get("Retry-After")))
-        return None if response.status_code < 300 else f"answered HTTP {response.status_code}"
+        try:  # a redirection would give the message to somebody else
+            with BoundedSession(Bound(alerts().timeout, LONGEST_ANSWER), follow=False) as http:
+                response = http.post(self.url, json=payload)
+            status, patience = response.status_code, seconds_of(response.headers.get("Retry-After"))
+        except WebError as error:
+            if not error.status:
+                found = f"gave {error}"
+                if isinstance(error, NoAnswer):
+                    raise _Later(found) from None  # curl's own words have the URL
+                return found
+            status, patience = error.status, None  # it said yes or no; what it says beside that is nothing to us
+        if status == 429 or status >= 500:
+            raise _Later(f"answered HTTP {status}", patience)
+        return None if status < 300 else f"answered HTTP {status}"
 
 
 def _patience(state: tenacity.RetryCallState) -> float:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from pipeline.text import clean
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.^/$=+*_-]{0,19}")
+
 
 @dataclasses.dataclass(frozen=True)
 class Company:
-    """One row of a listing. `exchange` as in `[market] exchanges`, `market_cap` in dollars, `volume` in shares of the listing's session, None when missing."""
+    """One row of a listing, its texts cleaned. `exchange` as in `[market] exchanges`, `market_cap` in dollars, `volume` in shares of the listing's session, None when missing."""
 
     symbol: str
     name: str
@@ -27,6 +32,19 @@ class Company:
     net_change: float | None = None
     volume: int | None = None
     exchange: str = "nasdaq"
+
+    def __post_init__(self) -> None:
+        for field in ("name", "sector", "industry", "country"):
+            value = getattr(self, field)
+            if value is not None:
+                object.__setattr__(self, field, clean(value) or None)
+        if self.name is None:
+            object.__setattr__(self, "name", self.symbol)
+
+
+def is_symbol(text: str) -> bool:
+    """Whether a text can be a ticker: letters, digits and the signs of share classes, 20 at most."""
+    return _SYMBOL.fullmatch(text) is not None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Messages to a real server on loopback: what arrives, and that nothing that goes wrong there matters."""
 
+import contextlib
 import datetime as dt
 import email.utils
 import http.server
@@ -161,7 +162,7 @@ def test_a_webhook_that_is_down_is_a_warning(settings, log):
         port = closed.getsockname()[1]
     settings("alerts", slack_webhook_url=f"http://127.0.0.1:{port}/{SECRET}", retries=0)
     assert notify("done") == []
-    assert "the slack webhook could not be reached: ConnectionError" in log.text
+    assert "the slack webhook gave no answer (ConnectionError)" in log.text
 
 
 def test_a_webhook_that_never_answers_is_given_up(settings, log):
@@ -170,11 +171,64 @@ def test_a_webhook_that_never_answers_is_given_up(settings, log):
             "alerts", slack_webhook_url=f"http://127.0.0.1:{silent.getsockname()[1]}/{SECRET}", timeout=0.2, retries=0
         )
         assert notify("done") == []
-    assert "the slack webhook could not be reached: ReadTimeout" in log.text
+    assert "the slack webhook gave no whole answer within 0.2 s" in log.text
 
 
 @pytest.mark.parametrize("address", ["no address", "ftp://x/y", "http://"])
 def test_a_webhook_that_is_no_address_is_a_warning(settings, log, address):
     settings("alerts", slack_webhook_url=address)
     assert notify("done") == []
-    assert "the slack webhook could not be reached" in log.text
+    assert "the slack webhook gave no answer" in log.text
+
+
+def answering(behaviour):
+    """A server on a free port that reads a message and hands its connection to `behaviour`; its address."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    behaviour(connection)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+def without_end(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b"x" * 65536)
+
+
+def never_done(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+    connection.recv(1)  # until the client goes
+
+
+@pytest.mark.parametrize("behaviour", [without_end, never_done])
+def test_a_webhook_that_says_yes_and_talks_on_has_taken_the_message(settings, behaviour):
+    with answering(behaviour) as server:
+        settings("alerts", slack_webhook_url=f"http://127.0.0.1:{server.getsockname()[1]}/{SECRET}", timeout=0.5)
+        assert notify("done") == ["slack"]
+
+
+def test_a_webhook_whose_first_line_drips_is_given_up(settings, log):
+    def drip(connection):
+        while True:
+            connection.sendall(b"x")
+            threading.Event().wait(0.05)
+
+    with answering(drip) as server:
+        settings(
+            "alerts",
+            slack_webhook_url=f"http://127.0.0.1:{server.getsockname()[1]}/{SECRET}",
+            timeout=0.3,
+            retries=0,
+        )
+        started = time.monotonic()
+        assert notify("done") == []
+    assert time.monotonic() - started < 3
+    assert "the slack webhook gave no" in log.text

@@ -14,9 +14,8 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import requests
 import tenacity
 
 from pipeline import calendar
@@ -29,16 +28,16 @@ from pipeline.errors import (
 )
 from pipeline.retry_after import seconds_of
 from pipeline.sources.exchanges import NAMES
-from pipeline.sources.nasdaq.text import companies, number
+from pipeline.sources.nasdaq.text import OddRow, companies, whole
 from pipeline.sources.protocol import Listing
+from pipeline.sources.web import Bound, BoundedSession, Excess, NoAnswer, WebError
+from pipeline.text import clean
+
+if TYPE_CHECKING:
+    from curl_cffi import requests
 
 PATH = "/api/screener/stocks"
-#: The API leaves requests of programs without an answer.
-HEADERS = {
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",
-    "Accept": "application/json, text/plain, */*",
-    "Accept-Language": "en-US,en;q=0.9",
-}
+HEADERS = {"Accept": "application/json, text/plain, */*"}
 PAGE = 1000
 #: A server that asks for a longer pause is not waited for: the run fails, and says when to come back.
 LONGEST_PAUSE = 60.0
@@ -59,6 +58,26 @@ class Envelope:
     data: dict[str, Any]
 
 
+class Refused(Exception):
+    """The server answered with a status that is no success."""
+
+    def __init__(self, status: int, retry_after: str | None) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        #: Seconds that it asks to wait; None when it does not say.
+        self.pause = seconds_of(retry_after)
+
+
+class Until(tenacity.stop.stop_base):
+    """No attempt begins after a moment of the monotonic clock."""
+
+    def __init__(self, moment: float) -> None:
+        self.moment = moment
+
+    def __call__(self, state: tenacity.RetryCallState) -> bool:
+        return time.monotonic() + state.upcoming_sleep > self.moment
+
+
 class NasdaqScreener:
     """Client of `[nasdaq] base_url` for one exchange. `sleep` waits between attempts."""
 
@@ -66,6 +85,7 @@ class NasdaqScreener:
         self.settings = nasdaq()
         self.exchange = exchange
         self._sleep = sleep
+        self._bytes_left = int(self.settings.max_mb * 1e6)
 
     def listing(self, session: dt.date) -> Listing:
         """The present listing, whatever `session` is asked for: the screener knows no other.
@@ -73,28 +93,30 @@ class NasdaqScreener:
         `Listing.session` is the settled session that its prices are of. Raises ListingUnavailableError,
         ListingRefusedError, ListingUnreadableError or ListingTooShortError, each for its situation.
         """
-        with requests.Session() as http:
-            http.headers.update(HEADERS)
+        self._until = time.monotonic() + self.settings.max_seconds
+        with BoundedSession(Bound(self.settings.timeout, self._bytes_left)) as http:
             first = self._ask(http, {"tableonly": "true", "limit": 25, "offset": 0})
             raw, rows = self._rows(http, first)
         listed = companies(rows, self.exchange)
         self._check_count(len(listed), len(rows), total_records(first.data))
         return Listing(listing_session(price_date(first.data), calendar.latest_session(), latest_until), listed, raw)
 
-    def _rows(self, http: requests.Session, first: Envelope) -> tuple[bytes, list[Any]]:
+    def _rows(self, http: BoundedSession, first: Envelope) -> tuple[bytes, list[Any]]:
         """All rows, and the bytes they came in: the download, or the table's pages as one JSON document a line."""
         answer = self._ask(http, {"tableonly": "true", "limit": 25, "offset": 0, "download": "true"})
         if isinstance(answer.data.get("rows"), list):
+            self._check_rows(len(answer.data["rows"]))
             return answer.raw, answer.data["rows"]
         if table_rows(answer.data) is None and table_rows(first.data) is None:
             raise ListingUnreadableError(
-                f"the screener's answer has neither data.rows nor data.table.rows, but data with {', '.join(answer.data)[:200] or 'nothing'}"
+                f"the screener's answer has neither data.rows nor data.table.rows, but data with "
+                f"{clean(', '.join(answer.data), 200) or 'nothing'}"
             )
         logger.warning("the screener gives no download form: reading its table, which has no sector, country or volume")
         pages = list(self._pages(http))
         return b"\n".join(page.raw for page in pages), [row for page in pages for row in table_rows(page.data) or []]
 
-    def _pages(self, http: requests.Session) -> Iterator[Envelope]:
+    def _pages(self, http: BoundedSession) -> Iterator[Envelope]:
         """The pages of the table up to an empty one, or up to the server's own count of rows."""
         offset = 0
         while True:
@@ -106,12 +128,20 @@ class NasdaqScreener:
                 )
             yield page
             offset += len(rows)
+            self._check_rows(offset)
             if not rows or offset >= (total_records(page.data) or offset + 1):
                 return
 
-    def _ask(self, http: requests.Session, query: dict[str, Any]) -> Envelope:
+    def _check_rows(self, rows: int) -> None:
+        if rows > self.settings.max_rows:
+            raise ListingUnreadableError(
+                f"the NASDAQ screener, asked for {NAMES[self.exchange]}, sent {rows:,} rows and more may come; "
+                f"[nasdaq] max_rows takes {self.settings.max_rows:,}"
+            )
+
+    def _ask(self, http: BoundedSession, query: dict[str, Any]) -> Envelope:
         attempts = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self.settings.retries + 1),
+            stop=tenacity.stop_after_attempt(self.settings.retries + 1) | Until(self._until),
             retry=tenacity.retry_if_exception(may_pass),
             wait=pause,
             sleep=self._sleep,
@@ -120,25 +150,33 @@ class NasdaqScreener:
         )
         try:
             response = attempts(self._get, http, query)
-        except requests.RequestException as error:
+        except (WebError, Refused) as error:
             raise ListingUnavailableError(self._unavailable(error)) from error
+        self._bytes_left -= len(response.content)
         return read_envelope(response)
 
-    def _get(self, http: requests.Session, query: dict[str, Any]) -> requests.Response:
+    def _get(self, http: BoundedSession, query: dict[str, Any]) -> requests.Response:
         url = self.settings.base_url.rstrip("/") + PATH
-        response = http.get(url, params={**query, "exchange": self.exchange}, timeout=self.settings.timeout)
-        response.raise_for_status()
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise NoAnswer(f"no whole listing within {self.settings.max_seconds:g} s")
+        bound = Bound(min(self.settings.timeout, left), self._bytes_left)
+        response = http.request("GET", url, params={**query, "exchange": self.exchange}, headers=HEADERS, bound=bound)
+        if not response.ok:
+            raise Refused(response.status_code, response.headers.get("Retry-After"))
         return response
 
-    def _unavailable(self, error: requests.RequestException) -> str:
-        found = f"gave no answer ({type(error).__name__})"
-        if error.response is not None:
-            asked_pause = retry_after(error.response)
-            found = f"answered HTTP {error.response.status_code}"
-            found += f" and asks to wait {asked_pause:.0f} s" if asked_pause else ""
+    def _unavailable(self, error: WebError | Refused) -> str:
+        found = f"gave {error}"
+        if isinstance(error, Excess):  # of all its answers together
+            found = f"gave more than {self.settings.max_mb:g} MB"
+        if isinstance(error, Refused):
+            found = f"answered {error}"
+            found += f" and asks to wait {error.pause:.0f} s" if error.pause else ""
         return (
-            f"the NASDAQ screener at {self.settings.base_url}, asked for {NAMES[self.exchange]}, {found}; tried up to {self.settings.retries + 1} times. "
-            f"Run the task again later; [nasdaq] base_url, timeout and retries say where and how long it is asked"
+            f"the NASDAQ screener at {self.settings.base_url}, asked for {NAMES[self.exchange]}, {found}; tried up to "
+            f"{self.settings.retries + 1} times. Run the task again later; [nasdaq] base_url, timeout, retries, "
+            f"max_seconds and max_mb say where, how long and for how much it is asked"
         )
 
     def _check_count(self, listed: int, rows: int, total: int | None) -> None:
@@ -158,8 +196,8 @@ class NasdaqScreener:
 def read_envelope(response: requests.Response) -> Envelope:
     """Raises ListingUnreadableError for what is no envelope, ListingRefusedError for one that says no."""
     try:
-        answer = json.loads(response.content)
-    except ValueError as error:  # JSONDecodeError, or bytes that are no text
+        answer = json.loads(response.content, parse_int=short_int)
+    except (ValueError, RecursionError) as error:  # JSONDecodeError, bytes that are no text, nested too deep
         kind = response.headers.get("Content-Type", "without a type")
         raise ListingUnreadableError(
             f"the NASDAQ screener's answer is no JSON: {len(response.content):,} bytes of {kind[:60]} that begin with "
@@ -171,11 +209,16 @@ def read_envelope(response: requests.Response) -> Envelope:
     code = status.get("rCode", 200)
     if code != 200 or answer["data"] is None:
         raise ListingRefusedError(
-            f"the NASDAQ screener refused with status.rCode {code}: {_server_message(status)[:200]}; run the task again later"
+            f"the NASDAQ screener refused with status.rCode {str(code)[:20]}: {clean(_server_message(status), 200)}; run the task again later"
         )
     if not isinstance(answer["data"], dict):
         raise ListingUnreadableError(f"the NASDAQ screener's 'data' is no object but {type(answer['data']).__name__}")
     return Envelope(response.content, answer["data"])
+
+
+def short_int(digits: str) -> int | str:
+    """A number of JSON; one too long to be any stays the text that it is, for the reader of its row to refuse."""
+    return int(digits) if len(digits) < 400 else digits
 
 
 def _server_message(status: dict[str, Any]) -> str:
@@ -193,12 +236,11 @@ def table_rows(data: dict[str, Any]) -> list[Any] | None:
 
 
 def total_records(data: dict[str, Any]) -> int | None:
-    """The server's own count of all rows."""
+    """The server's own count of all rows; None when it does not say one that can be read."""
     try:
-        total = number(data.get("totalrecords"))
-    except ValueError:
+        return whole(data.get("totalrecords"))
+    except (ValueError, OddRow):
         return None
-    return None if total is None else int(total)
 
 
 def price_date(data: dict[str, Any]) -> dt.date | None:
@@ -230,31 +272,20 @@ def may_pass(error: BaseException) -> bool:
 
     False when the server wants a longer pause than LONGEST_PAUSE.
     """
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-        return (status == 429 or status >= 500) and (retry_after(error.response) or 0.0) <= LONGEST_PAUSE
-    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-    return isinstance(error, passing)
+    if isinstance(error, Refused):
+        return (error.status == 429 or error.status >= 500) and (error.pause or 0.0) <= LONGEST_PAUSE
+    return isinstance(error, NoAnswer)
 
 
 def pause(state: tenacity.RetryCallState) -> float:
     """Seconds until the next attempt: what Retry-After says, else 1, 2, 4, ... up to 30 with some jitter."""
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        asked = retry_after(error.response)
-        if asked is not None:
-            return asked
+    if isinstance(error, Refused) and error.pause is not None:
+        return error.pause
     return tenacity.wait_exponential_jitter(initial=1.0, max=30.0)(state)
-
-
-def retry_after(response: requests.Response) -> float | None:
-    """The seconds of the Retry-After header, which may also be a date; None without a readable one."""
-    return seconds_of(response.headers.get("Retry-After"))
 
 
 def _say_retry(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     wait = state.next_action.sleep if state.next_action else 0.0
-    logger.warning(
-        "NASDAQ screener: attempt %d failed (%s), next in %.1f s", state.attempt_number, type(error).__name__, wait
-    )
+    logger.warning("NASDAQ screener: attempt %d failed (%s), next in %.1f s", state.attempt_number, error, wait)

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import ListingUnreadableError
-from pipeline.sources.protocol import Company
+from pipeline.sources.protocol import Company, is_symbol
+from pipeline.text import clean
 
 #: Keys of both forms of the answer; the others are there with `download=true` alone.
 REQUIRED = ("symbol", "name", "lastsale", "netchange", "marketCap")
@@ -20,20 +21,38 @@ REQUIRED = ("symbol", "name", "lastsale", "netchange", "marketCap")
 MAX_UNREADABLE = 0.01
 
 _MISSING = frozenset({"", "N/A", "NA", "--", "-"})
-_NUMBER = re.compile(r"([+-]?)\$?([+-]?)(\d[\d,]*\.?\d*|\.\d+)%?")
+#: Dollars or shares; all companies of the world together are some 10^14 dollars.
+MOST = 1e15
+#: No company is older, and none goes public later than that.
+YEARS = range(1600, 2200)
+#: Characters of a text that are looked at; the longest name is 207.
+LONGEST_TEXT = 2000
+_NUMBER = re.compile(r"([+-]?)\$?([+-]?)(\d[\d,]*\.?\d*|\.\d+)%?", re.ASCII)
 
 logger = logging.getLogger("pipeline")
 
 
+class OddRow(Exception):
+    """A row that cannot be of a company: it is no object, lacks a key, or holds what its field can never be."""
+
+
 def text(value: object) -> str | None:
-    """A trimmed text with its HTML entities resolved; None when there is none. `NA` and `N/A` are texts."""
-    return html.unescape("" if value is None else str(value)).strip() or None
+    """A text cleaned, with its HTML entities resolved; None when there is none. `NA` and `N/A` are texts.
+
+    Raises OddRow for what is neither a text nor a number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise OddRow(f"{type(value).__name__} where a text belongs")
+    return clean(html.unescape(str(value)[:LONGEST_TEXT])) or None
 
 
 def number(value: object) -> float | None:
     """A number written with or without `$`, `%` and thousands separators; `UNCH` (unchanged) is 0.
 
-    None for a missing value. Raises ValueError for anything else, `nan` and `inf` among it.
+    None for a missing value. Raises ValueError for anything else, `nan` and `inf` among it, and OddRow for a number
+    beyond all that is traded (MOST).
     """
     written = "" if value is None else str(value).strip()
     if written.upper() in _MISSING:
@@ -42,19 +61,45 @@ def number(value: object) -> float | None:
         return 0.0
     match = _NUMBER.fullmatch(written)
     if match is None or (match[1] and match[2]):
-        raise ValueError(f"{written!r} is no number")
-    return float(f"{match[1]}{match[2]}{match[3].replace(',', '')}")
+        raise ValueError(f"{written[:40]!r} is no number")
+    figure = float(f"{match[1]}{match[2]}{match[3].replace(',', '')}")
+    if not abs(figure) <= MOST:
+        raise OddRow(f"{written[:40]} is more than anything that is traded")
+    return figure
+
+
+def whole(value: object) -> int | None:
+    """The whole part of a `number`."""
+    figure = number(value)
+    return None if figure is None else int(figure)
 
 
 @dataclasses.dataclass
 class RowReader:
-    """Types rows of the screener, of one exchange, and counts the values that it could not read (they become None)."""
+    """Types rows of the screener, of one exchange.
+
+    Counts the values that it could not read (they become None), and under `row` the rows that it refused.
+    """
 
     exchange: str = "nasdaq"
     unreadable: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     examples: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def company(self, row: Mapping[str, Any], symbol: str) -> Company:
+    def company(self, row: object) -> Company | None:
+        """The company of a row, None for a row that is refused."""
+        try:
+            return self._company(checked(row))
+        except OddRow as error:
+            named = f"{str(row.get('symbol'))[:20]}: " if isinstance(row, Mapping) else ""
+            self._note("row", clean(f"{named}{error}"))
+            return None
+
+    def _company(self, row: Mapping[str, Any]) -> Company:
+        symbol = text(row["symbol"])
+        if symbol is None:
+            raise OddRow("no symbol")
+        if not is_symbol(symbol):
+            raise OddRow("the symbol is none")
         market_cap = self._number(row, "marketCap")
         return Company(
             symbol=symbol,
@@ -63,7 +108,7 @@ class RowReader:
             industry=self._label(row, "industry"),
             country=self._label(row, "country"),
             market_cap=market_cap if market_cap else None,  # "0.00" is how a missing one is often written
-            ipo_year=self._whole(row, "ipoyear"),
+            ipo_year=self._year(row),
             last_sale=self._number(row, "lastsale"),
             net_change=self._number(row, "netchange"),
             volume=self._whole(row, "volume"),
@@ -74,58 +119,75 @@ class RowReader:
         label = text(row.get(field))
         return None if label in _MISSING else label
 
+    def _year(self, row: Mapping[str, Any]) -> int | None:
+        year = self._whole(row, "ipoyear") or None  # 0 is none
+        if year and year not in YEARS:
+            raise OddRow(f"{year} is no year of a company")
+        return year
+
     def _whole(self, row: Mapping[str, Any], field: str) -> int | None:
         value = self._number(row, field)
-        return None if not value and field == "ipoyear" else None if value is None else int(value)
+        return None if value is None else int(value)
 
     def _number(self, row: Mapping[str, Any], field: str) -> float | None:
         try:
             return number(row.get(field))
         except ValueError as error:
-            self.unreadable[field] += 1
-            self.examples.setdefault(field, f"{row['symbol']}: {str(error)[:60]}")
+            self._note(field, f"{row['symbol']}: {str(error)[:60]}")
             return None
 
+    def _note(self, field: str, example: str) -> None:
+        self.unreadable[field] += 1
+        self.examples.setdefault(field, example)
+
     def check(self, rows: int) -> None:
-        """Raises ListingUnreadableError when a field could not be read in more than MAX_UNREADABLE of the rows."""
+        """Raises ListingUnreadableError when a field, or the row, could not be read in more than MAX_UNREADABLE of the rows."""
         for field, count in self.unreadable.items():
+            what = "rows" if field == "row" else f"field {field}"
             if count > rows * MAX_UNREADABLE:
                 raise ListingUnreadableError(
-                    f"the screener's field {field} could not be read in {count:,} of {rows:,} rows "
+                    f"the screener's {what} could not be read in {count:,} of {rows:,} rows "
                     f"(first: {self.examples[field]}): its format has changed; pipeline/sources/nasdaq/text.py reads it"
                 )
-            logger.warning(
-                "%d value(s) of %s are unreadable and count as missing (%s)", count, field, self.examples[field]
-            )
+            if field == "row":
+                logger.warning("%d row(s) are refused (%s)", count, self.examples[field])
+            else:
+                logger.warning(
+                    "%d value(s) of %s are unreadable and count as missing (%s)", count, field, self.examples[field]
+                )
 
 
-def companies(rows: Sequence[Mapping[str, Any]], exchange: str = "nasdaq") -> tuple[Company, ...]:
+def companies(rows: Sequence[object], exchange: str = "nasdaq") -> tuple[Company, ...]:
     """The companies of an exchange's rows, in their order; of a repeated symbol the first row counts.
 
-    Raises ListingUnreadableError for a row that is no object or lacks a key of REQUIRED.
+    Raises ListingUnreadableError when more rows, or values of a field, are unreadable than MAX_UNREADABLE.
     """
     reader, listed, repeated, nameless = RowReader(exchange), dict[str, Company](), 0, 0
     for row in rows:
-        check_keys(row)
-        symbol = text(row["symbol"])
-        if symbol is None:
+        if is_nameless(row):
             nameless += 1
-        elif symbol in listed:
+            continue
+        company = reader.company(row)
+        if company is not None and listed.setdefault(company.symbol, company) is not company:
             repeated += 1
-        else:
-            listed[symbol] = reader.company(row, symbol)
     if repeated or nameless:
         logger.info("the listing repeats %d symbol(s), and %d row(s) have none; both are left out", repeated, nameless)
     reader.check(len(rows))
     return tuple(listed.values())
 
 
-def check_keys(row: object) -> None:
+def is_nameless(row: object) -> bool:
+    return isinstance(row, Mapping) and isinstance(row.get("symbol"), str) and not row["symbol"].strip()
+
+
+def checked(row: object) -> Mapping[str, Any]:
+    """The row. Raises OddRow when it is no object or lacks a key of REQUIRED."""
     if not isinstance(row, Mapping):
-        raise ListingUnreadableError(f"the screener sent a row that is no object but {type(row).__name__}")
+        raise OddRow(f"no object but {type(row).__name__}")
     for key in REQUIRED:
         if key not in row:
             near = difflib.get_close_matches(key, row, n=1) or ["none like it"]
-            raise ListingUnreadableError(
-                f"the screener's rows lack the key {key!r} (nearest: {near[0]}); they have {', '.join(sorted(map(str, row)))[:300]}"
+            raise OddRow(
+                f"they lack the key {key!r} (nearest: {near[0]}); they have {', '.join(sorted(map(str, row)))[:300]}"
             )
+    return row

@@ -8,15 +8,20 @@ bodies in its cache. The statuses and texts are those that Yahoo sends.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from curl_cffi import requests as curl
 
 from pipeline.retry_after import seconds_of
+from pipeline.sources.web import Bound, BoundedSession, NoAnswer, WebError
 from pipeline.sources.yahoo.pacing import Pace
 
 CHART_PATH = "/v8/finance/chart/"
+#: A session takes some 120 bytes of a chart, and what stands around the sessions some 1,500.
+BYTES_AROUND, BYTES_A_DAY = 1 << 16, 500
+SECONDS_A_DAY = 86_400
 
 
 class ChartFailure(Exception):
@@ -46,37 +51,34 @@ class CookieNotNeeded(ConnectionError):
     """
 
 
-class ChartSession(curl.Session):
-    """A curl_cffi session, usable by several threads, that knows nothing but charts.
+class ChartSession(BoundedSession):
+    """A session that knows nothing but charts; `longest_pause` seconds are obeyed at most of a Retry-After."""
 
-    `timeout` seconds for one answer; `longest_pause` seconds are obeyed at most of a Retry-After.
-    """
-
-    def __init__(self, base_url: str, pace: Pace, timeout: float, longest_pause: float) -> None:
-        super().__init__(impersonate="chrome")
+    def __init__(self, base_url: str, pace: Pace, bound: Bound, longest_pause: float) -> None:
+        super().__init__(bound)
         self.base = base_url.rstrip("/")
         self.pace = pace
-        self.answer_timeout = timeout
         self.longest_pause = longest_pause
 
     def request(self, method: Any, url: str, *args: Any, **kwargs: Any) -> curl.Response:
         path = urlsplit(url).path
         if not path.startswith(CHART_PATH):
             raise CookieNotNeeded(path)
-        kwargs["timeout"] = self.answer_timeout
+        days = days_asked(kwargs["params"])
+        kwargs["bound"] = Bound(self.bound.seconds, BYTES_AROUND + BYTES_A_DAY * days)
         taken = self.pace.take()
         try:
             response = super().request(method, self.base + path, *args, **kwargs)
-        except curl.exceptions.Timeout as error:
-            raise PassingFailure(f"no answer within {self.answer_timeout:g} s") from error
-        except curl.exceptions.RequestException as error:
-            raise PassingFailure(f"no connection ({type(error).__name__})") from error
+        except NoAnswer as error:
+            raise PassingFailure(str(error)) from error
+        except WebError as error:
+            raise ChartFailure(str(error)) from error
         if response.status_code == 429:
             self._limited(response, taken)
         self.pace.succeeded(taken)
         answer = parsed(response.content)
-        check(response.status_code, answer)
-        response.json = lambda **options: answer  # yfinance need not parse it again
+        check(response.status_code, answer, days)
+        response.json = lambda **options: answer  # type: ignore[method-assign] # yfinance need not parse it again
         return response
 
     def _limited(self, response: curl.Response, taken: float) -> None:
@@ -87,13 +89,18 @@ class ChartSession(curl.Session):
         raise RateLimited("HTTP 429")
 
 
-def check(status: int, answer: Any) -> None:
-    """Return when the answer is a chart with sessions; raise what it is otherwise."""
+def days_asked(question: Mapping[str, Any]) -> int:
+    """The days from `period1` to `period2` of a question to the chart API, which are seconds since 1970."""
+    return max(0, (int(question["period2"]) - int(question["period1"])) // SECONDS_A_DAY)
+
+
+def check(status: int, answer: Any, days: int) -> None:
+    """Return when the answer is a chart with sessions, `days` and a live one at most; raise what it is otherwise."""
     chart = answer.get("chart") if isinstance(answer, dict) else None
     chart = chart if isinstance(chart, dict) else None
     reason = description(chart)
     if status == 200:
-        check_result(chart, reason)
+        check_result(chart, reason, days)
     elif status == 404 and reason:
         raise UnknownSymbol(reason)
     elif status == 400 and reason.startswith("Data doesn't exist for startDate"):
@@ -104,7 +111,7 @@ def check(status: int, answer: Any) -> None:
         raise ChartFailure(f"HTTP {status} {reason}".rstrip())
 
 
-def check_result(chart: dict[str, Any] | None, reason: str) -> None:
+def check_result(chart: dict[str, Any] | None, reason: str, days: int) -> None:
     """An answer with HTTP 200: cut off, an error page, an error in words, a chart without sessions, or a chart."""
     if chart is None:
         raise PassingFailure("HTTP 200 without a chart (an error page, or a broken answer)")
@@ -113,15 +120,18 @@ def check_result(chart: dict[str, Any] | None, reason: str) -> None:
     results = chart.get("result")
     if not isinstance(results, list) or not results or not isinstance(results[0], dict) or not results[0].get("meta"):
         raise PassingFailure(f"HTTP 200 without a result {reason}".rstrip())
-    if not results[0].get("timestamp"):
+    stamps = results[0].get("timestamp")
+    if not stamps:
         raise NoBars("no session in the range")
+    if not isinstance(stamps, list) or len(stamps) > days + 1:
+        raise ChartFailure(f"more sessions than the {days} days asked for")
 
 
 def parsed(body: bytes) -> Any:
     """The JSON value of a body; None when it is something else."""
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # nested a thousand deep
         return None
 
 

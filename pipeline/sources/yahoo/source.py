@@ -76,6 +76,7 @@ class YahooSource:
             base_url=section.base_url,
             requests_per_second=section.requests_per_second,
             timeout=section.timeout,
+            max_bytes=int(section.max_mb * 1e6),
             retry_budget=section.retry_budget,
             backoff=self.backoff,
             threads=-(-section.threads // process_count(requests)),

@@ -24,6 +24,7 @@ from typing import Any
 import tenacity
 
 from pipeline.host.processes import die_with_parent
+from pipeline.sources.web import Bound
 from pipeline.sources.yahoo.chart import ChartFailure, ChartSession, NoBars, PassingFailure, UnknownSymbol
 from pipeline.sources.yahoo.pacing import Pace
 from pipeline.sources.yahoo.spelling import yahoo_name
@@ -44,6 +45,7 @@ class Settings:
     base_url: str
     requests_per_second: float
     timeout: float
+    max_bytes: int
     retry_budget: float
     backoff: float
     threads: int
@@ -60,7 +62,9 @@ class Asker:
         yfinance.set_tz_cache_location(os.path.join(os.devnull, "none"))  # yfinance then keeps no cache on disk
         yfinance.config.debug.hide_exceptions = False
         self.settings = settings
-        self.session = ChartSession(settings.base_url, pace, settings.timeout, settings.retry_budget)
+        self.session = ChartSession(
+            settings.base_url, pace, Bound(settings.timeout, settings.max_bytes), settings.retry_budget
+        )
         self.data = YfData(session=self.session)  # one a process, whoever makes it
         self.data.cache_get.cache_clear()
         gc.freeze()  # what pandas and yfinance brought stays; the collector need not look at it again and again

@@ -418,7 +418,10 @@ def test_an_address_that_nobody_serves():
 
 
 def test_an_address_that_is_none():
-    with setting("nasdaq", "base_url", "api.nasdaq.com"), pytest.raises(ListingUnavailableError, match="MissingSchema"):
+    with (
+        setting("nasdaq", "base_url", "api.nasdaq.com"),
+        pytest.raises(ListingUnavailableError, match="address is none"),
+    ):
         ask()
 
 
@@ -426,9 +429,147 @@ def test_a_server_that_stays_silent(screener):
     released = threading.Event()
     answer = screener.answer
     screener.answer = lambda path, headers: released.wait(10) and answer(path, headers)
-    with setting("nasdaq", "timeout", 0.05), pytest.raises(ListingUnavailableError, match="ReadTimeout"):
+    with (
+        setting("nasdaq", "timeout", 0.05),
+        pytest.raises(ListingUnavailableError, match="no whole answer within 0.05 s"),
+    ):
         ask()
     released.set()
+
+
+# --- rows that no company has, and answers without measure ------------------------------------------------------------
+
+ODD = [
+    {"volume": "9" * 30},
+    {"volume": int("9" * 30)},
+    {"volume": int("9" * 399)},
+    {"marketCap": "9" * 400},
+    {"marketCap": "1,000,000,000,000,001"},
+    {"ipoyear": "99999999999"},
+    {"ipoyear": "1599"},
+    {"ipoyear": "2200"},
+    {"symbol": "../../etc/passwd"},
+    {"symbol": "A\x1b[2J"},
+    {"symbol": "\ud83d"},
+    {"symbol": "A" * 21},
+    {"symbol": {"A": 1}},
+    {"symbol": True},
+    {"name": ["Apple"]},
+    {"sector": {"name": "Technology"}},
+]
+
+
+@pytest.mark.parametrize("fields", ODD, ids=str)
+def test_an_odd_row_is_refused_and_counted_and_the_others_are_taken(screener, caplog, fields):
+    listed(screener, 100)
+    screener.rows[7] |= fields
+    assert [company.symbol for company in ask().companies] == [f"S{n:03d}" for n in range(100) if n != 7]
+    assert "1 row(s) are refused" in caplog.text
+
+
+@pytest.mark.parametrize("row", [None, 1, "AAPL", ["AAPL"], {}, {"symbol": "S007"}], ids=str)
+def test_what_is_no_row_is_refused_and_counted(screener, caplog, row):
+    listed(screener, 100)
+    screener.rows[7] = row
+    screener.total = "100"
+    assert len(ask().companies) == 99
+    assert "1 row(s) are refused" in caplog.text
+
+
+def test_a_number_of_thousands_of_digits_costs_its_row_alone(screener, caplog):
+    """Python reads no such number, which would make the whole answer one that is no JSON."""
+    listed(screener, 100)
+    body = json.dumps({"data": screener.download()}).replace('"49700778"', "9" * 5000, 1).encode()
+    screener.scripted.extend([envelope(data=screener.table({"offset": 0, "limit": 25})), (200, body, {})])
+    assert len(ask().companies) == 99
+    assert "1 row(s) are refused" in caplog.text
+
+
+@pytest.mark.parametrize(("faults", "is_taken"), [(2, True), (3, False)])
+def test_a_hundredth_of_the_rows_may_be_odd(screener, faults, is_taken):
+    listed(screener, 200, ipoyear="99999", faults=faults)
+    if is_taken:
+        assert len(ask().companies) == 198
+    else:
+        with pytest.raises(ListingUnreadableError, match=r"rows could not be read in 3 of 200 rows \(first: S000: "):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("fields", "attribute", "value"),
+    [
+        ({"marketCap": "1,000,000,000,000,000"}, "market_cap", 1e15),
+        ({"ipoyear": "1600"}, "ipo_year", 1600),
+        ({"ipoyear": "2199"}, "ipo_year", 2199),
+        ({"symbol": "A" * 20}, "symbol", "A" * 20),
+        ({"name": "Half \ud83d Inc."}, "name", "Half \ufffd Inc."),
+        ({"name": "\x1b]52;c;cm0=\x07Evil\u202e Inc.\n2024 ERROR forged"}, "name", "]52;c;cm0=Evil Inc. 2024 ERROR forged"),
+        ({"name": "&#27;[2J Inc."}, "name", "[2J Inc."),
+        ({"name": "x" * 5000}, "name", "x" * 500),
+        ({"sector": "\u2066Tech\x9b"}, "sector", "Tech"),
+    ],
+)  # fmt: skip
+def test_what_a_company_may_be(screener, fields, attribute, value):
+    assert getattr(company_of(screener, **fields), attribute) == value
+
+
+@pytest.mark.parametrize("total", ["9" * 400, "99999999999999999999", "-", "many", [], {}, "nan", True])
+def test_a_count_that_none_can_be_is_none(screener, caplog, total):
+    screener.total = total
+    assert len(ask().companies) == 1
+    assert "does not say how many" in caplog.text
+
+
+@pytest.mark.parametrize("body", [b"[" * 5_000_000, b'{"data":' * 1_000_000, b'{"data": ' + b"9" * 5000 + b"}"])
+def test_what_is_nested_or_long_beyond_measure_is_an_error_of_ours(screener, body):
+    screener.scripted.append((200, body, {}))
+    with pytest.raises(ListingUnreadableError):
+        ask()
+
+
+@pytest.mark.parametrize("has_download", [True, False])
+@pytest.mark.parametrize(("rows", "is_taken"), [(100, True), (101, False)])
+def test_rows_have_a_limit(screener, has_download, rows, is_taken):
+    listed(screener, rows)
+    screener.has_download = has_download
+    with setting("nasdaq", "max_rows", 100):
+        if is_taken:
+            assert len(ask().companies) == 100
+        else:
+            with pytest.raises(ListingUnreadableError, match=r"sent 101 rows .* max_rows takes 100"):
+                ask()
+
+
+def test_the_bytes_of_all_answers_together_have_a_limit(screener):
+    listed(screener, 3000)
+    screener.has_download = False
+    sizes = [len(ask().raw)]
+    assert sizes[0] > 200_000
+    with setting("nasdaq", "max_mb", "0.2"), pytest.raises(ListingUnavailableError, match=r"gave more than 0\.2 MB"):
+        ask()
+
+
+def test_the_seconds_of_all_attempts_together_have_a_limit(screener):
+    screener.scripted.extend([(503, b"", {"Retry-After": "6"})] * 3)
+    pauses = []
+    with setting("nasdaq", "max_seconds", 5), pytest.raises(ListingUnavailableError, match="HTTP 503 and asks to wait"):
+        ask(pauses)
+    assert pauses == []
+
+
+def test_pages_that_come_to_no_end_end(screener):
+    """A row a page, and a count that is never reached."""
+    page = screener.table({"offset": 0, "limit": 1}) | {"totalrecords": "99,999"}
+    screener.answer = lambda path, headers: envelope(data=page)
+    with setting("nasdaq", "max_rows", 50), pytest.raises(ListingUnreadableError, match="max_rows takes 50"):
+        ask()
+
+
+def test_a_redirection_to_another_host_is_refused(screener):
+    screener.scripted.append((302, b"", {"Location": "http://localhost:9/"}))
+    with pytest.raises(ListingUnavailableError, match="gave a redirection to another host"):
+        ask()
+    assert len(screener.asked) == 1
 
 
 # --- at the edge of each limit ---------------------------------------------------------------------------------------

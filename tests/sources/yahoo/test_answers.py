@@ -28,6 +28,7 @@ def asker(market: FakeMarket, **changes: float) -> Asker:
     values = {
         "requests_per_second": 1000.0,
         "timeout": 5.0,
+        "max_bytes": 4_000_000,
         "retry_budget": 60.0,
         "backoff": 0.01,
         "threads": 2,
@@ -136,7 +137,7 @@ def test_what_may_pass_is_asked_again(market, kind):
         ("500", "HTTP 500 after 5 attempts"),
         ("garbage", "HTTP 200 without a chart (an error page, or a broken answer) after 5 attempts"),
         ("html", "HTTP 200 without a chart (an error page, or a broken answer) after 5 attempts"),
-        ("reset", "no connection (ConnectionError) after 5 attempts"),
+        ("reset", "no answer (ConnectionError) after 5 attempts"),
     ],
 )
 def test_the_last_reason_is_kept_when_all_attempts_fail(market, kind, reason):
@@ -158,14 +159,14 @@ def test_a_symbol_gets_no_more_than_its_budget(market):
     market.faults["AAA"] = Fault("hang")
     answer = ask(market, retries=50, timeout=0.2, retry_budget=0.7)
     assert answer["status"] == "failed"
-    assert answer["reason"].startswith("no answer within 0.2 s after")
+    assert answer["reason"].startswith("no whole answer within 0.2 s after")
     assert 2 <= market.total <= 4
 
 
 def test_no_server_at_all(market):
     market.__exit__()
     answer = ask(market, retries=1)
-    assert (answer["status"], answer["reason"]) == ("failed", "no connection (ConnectionError) after 2 attempts")
+    assert (answer["status"], answer["reason"]) == ("failed", "no answer (ConnectionError) after 2 attempts")
 
 
 def test_429_is_asked_again_after_a_pause_at_a_lower_pace(market):

@@ -151,7 +151,7 @@ def test_an_outage_is_noticed_after_the_probe(market, tmp_path):
 def test_an_outage_of_hanging_connections_is_bounded(market, tmp_path, settings):
     settings("yahoo", timeout=0.3, retries=9)
     market.every = Fault("hang")
-    with pytest.raises(SourceOutageError, match=r"no answer within 0\.3 s after 2 attempts"):
+    with pytest.raises(SourceOutageError, match=r"no whole answer within 0\.3 s after 2 attempts"):
         collect(tmp_path, wanted())
     assert market.total == 20
 
