@@ -69,7 +69,7 @@ def take_triggers(client: redis.Redis, consumer: str, wait: float = 0.0) -> Iter
         for _, entries in client.xreadgroup(GROUP, consumer, {stream: start}, count=1000, block=block) or []:
             for entry, fields in entries:
                 if fields:  # else the stream has dropped it meanwhile
-                    yield json.loads(fields["trigger"])
+                    yield {"event": fields["event"], **json.loads(fields["trigger"])}
                 client.xack(stream, GROUP, entry)
 
 
@@ -97,7 +97,7 @@ def main() -> None:
     while True:
         for trigger in take_triggers(client, consumer=socket.gethostname(), wait=5.0 if options.follow else 0.0):
             print(
-                f"trigger {trigger['symbol']:6} {trigger['scan']}: close {trigger['close']:.2f}, volume from {trigger['volume_threshold']}"
+                f"{trigger['event']} {trigger['symbol']:6} {trigger['scan']}: close {trigger['close']:.2f}, volume from {trigger['volume_threshold']}"
             )
         if not options.follow:
             break

@@ -282,7 +282,8 @@ class redis(luigi.Config):
     )
     ready_bars = luigi.IntParameter(default=20, description="bars that a symbol needs to be ready for live detection")
     volume_ratio = luigi.FloatParameter(
-        default=1.5, description="multiple of avg_volume_30 that a trigger gives as volume threshold"
+        default=1.5,
+        description="multiple of the mean volume of the newest 30 bars that a trigger gives as volume threshold",
     )
     trigger_days = luigi.IntParameter(default=7, description="days that signal triggers are kept")
     list_length = luigi.IntParameter(

@@ -42,7 +42,7 @@ def feed_redis(data, day):
     data.publish(day)
     with connect() as client:
         state = sync(client, read_feed(day))
-        signals.prepare(client, state.session, signals.levels(day))
+        signals.prepare(client, state)
 
 
 def test_it_reads_what_was_fed(redis, data, reader):

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import redis as settings
 from pipeline.errors import RedisUnhealthyError
+from pipeline.feed import signals
 from pipeline.feed import state as redis_state
 from pipeline.feed.content import Feed
 from pipeline.feed.hashes import Hashes, fields_of
+from pipeline.feed.levels import levels
+from pipeline.feed.server import ENDLESS, lifetimes
 from pipeline.feed.state import State
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Problems that one message names.
 NAMED = 5
+
+#: The stage behind which the triggers of an update are there.
+PREPARED = "PrepareSignals"
 
 
 def check(client: Redis, feed: Feed, session: dt.date) -> dict[str, Any]:
@@ -29,19 +35,33 @@ def check(client: Redis, feed: Feed, session: dt.date) -> dict[str, Any]:
     """
     state = redis_state.read(client)
     wrong = list(_feed_problems(client, feed, state, session))
+    if state is not None and redis_state.has_seen(client, PREPARED, state):
+        wrong += _trigger_problems(client, state)
     if wrong:
         redis_state.distrust(client)
     used = int(client.info("memory")["used_memory"]) / 1e6
     limit = settings().max_memory_mb
     if 0 < limit < used:
         wrong.append(f"{used:,.0f} MB of memory are in use, and [redis] max_memory_mb = {limit}")
+    _raise(wrong, feed.day)
+    return {"symbols": len(feed.entries), "samples": len(_samples(feed)), "memory_mb": round(used, 1)}
+
+
+def check_triggers(client: Redis, update: State) -> None:
+    """Raises RedisUnhealthyError, and forgets the update, when the triggers of its session are not what they should be."""
+    wrong = list(_trigger_problems(client, update))
+    if wrong:
+        redis_state.distrust(client)
+    _raise(wrong, update.day)
+
+
+def _raise(wrong: list[str], day: dt.date) -> None:
     if wrong:
         more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         raise RedisUnhealthyError(
-            f"the feed of {feed.day} in Redis is not healthy: {'; '.join(wrong[:NAMED])}{more}. "
-            f"The next run repairs it: luigi --module pipeline RedisWatchlistSync --date {feed.day}"
+            f"the feed of {day} in Redis is not healthy: {'; '.join(wrong[:NAMED])}{more}. "
+            f"The next run repairs it: luigi --module pipeline RedisWatchlistSync --date {day}"
         )
-    return {"symbols": len(feed.entries), "samples": len(_samples(feed)), "memory_mb": round(used, 1)}
 
 
 def _feed_problems(client: Redis, feed: Feed, state: State | None, session: dt.date) -> Iterator[str]:
@@ -66,11 +86,28 @@ def _count_problems(count: int, feed: Feed, state: State) -> Iterator[str]:
 
 def _content_problems(client: Redis, feed: Feed) -> Iterator[str]:
     hashes = Hashes(client)
-    for symbol, found in hashes.read(_samples(feed)).items():
+    samples = _samples(feed)
+    for symbol, found in hashes.read(samples).items():
         if found != fields_of(feed.entries[symbol]):
             yield f"{symbol} differs from the replica" if found else f"{symbol} is missing"
-        elif client.ttl(hashes.name(symbol)) < 0:
-            yield f"{symbol} would stay for ever"
+    for name, lifetime in lifetimes(client, map(hashes.name, samples)):
+        if lifetime == ENDLESS:
+            yield f"{name.rpartition(':')[2]} would stay for ever"
+
+
+def _trigger_problems(client: Redis, update: State) -> Iterator[str]:
+    wanted = dict(signals.triggers(update.session, levels(update.session), update))
+    found = {name: text for name, text in signals.read(client).items() if signals.session_of(name) == update.session}
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in wanted:
+            yield f"{name} is a trigger that its session does not have"
+        elif name not in found:
+            yield f"{name} is missing"
+        elif signals.levels_in(found[name]) != signals.comparable(wanted[name]):
+            yield f"{name} differs from the replica"
+    for name, lifetime in lifetimes(client, sorted(found)):
+        if lifetime == ENDLESS:
+            yield f"{name} would stay for ever"
 
 
 def _samples(feed: Feed) -> list[str]:

@@ -137,6 +137,19 @@ def scan(client: Redis, *parts: str) -> Iterator[str]:
             yield name
 
 
+#: What TTL answers of a key that has none.
+ENDLESS = -1
+
+
+def lifetimes(client: Redis, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """The seconds that each key has yet to live: ENDLESS for one that never expires, -2 for one that is not there."""
+    for group in chunks(names, SCAN_STEP):
+        pipe = client.pipeline(transaction=False)
+        for name in group:
+            pipe.ttl(name)
+        yield from zip(group, pipe.execute(), strict=True)
+
+
 #: The keys and the arguments of one call of a script.
 ScriptCall = tuple[list[str], list[str]]
 

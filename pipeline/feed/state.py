@@ -24,6 +24,9 @@ logger = logging.getLogger("pipeline")
 LAST_UPDATE = "watchlist_last_update"
 STAGES = "watchlist_stages"
 
+#: The version of what docs/redis.md describes; a field that is added does not raise it.
+SCHEMA = 2
+
 
 @dataclasses.dataclass(frozen=True)
 class State:
@@ -62,12 +65,17 @@ def read(client: Redis) -> State | None:
     return State.from_json(text) if text else None
 
 
+def has_seen(client: Redis, stage: str, state: State) -> bool:
+    """Whether `stage` was done for this update."""
+    return bool(client.hget(key(STAGES), stage) == state.sync_id)
+
+
 def look(stage: str) -> tuple[State | None, bool]:
     """The last update, and whether `stage` was done for it. A Redis that cannot be asked has neither."""
     try:
         with connect() as client:
             state = read(client)
-            return state, state is not None and client.hget(key(STAGES), stage) == state.sync_id
+            return state, state is not None and has_seen(client, stage, state)
     except PipelineError as error:
         logger.debug("taken for an empty Redis: %s", error)
         return None, False

@@ -121,7 +121,10 @@ class CheckRedisHealth(RedisStage):
 
 
 class PrepareSignals(RedisStage):
-    """The triggers for live detection, and how many symbols are ready for it."""
+    """The triggers for live detection, and how many symbols are ready for it.
+
+    Raises RedisUnhealthyError when the triggers in Redis are not those that were written.
+    """
 
     follows = (CheckRedisHealth,)
     priority = 13
@@ -130,10 +133,10 @@ class PrepareSignals(RedisStage):
         return {day: self._prepare(day) for day in sessions}
 
     def _prepare(self, day: dt.date) -> Outcome:
-        rows = signals.levels(day)
         with connect() as client:
             state = last_update(redis_state.read(client), day)
-            facts = signals.prepare(client, state.session, rows)
+            facts = signals.prepare(client, state)
+            redis_health.check_triggers(client, state)
             redis_state.tick(client, self.task_family, state)
         logger.info("%s: %d of %d symbols are ready for live detection", day, facts["ready"], facts["total"])
         return dict(facts)

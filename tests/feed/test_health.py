@@ -6,9 +6,10 @@ import json
 import pytest
 
 from pipeline.errors import RedisUnhealthyError
+from pipeline.feed import signals
 from pipeline.feed import state as redis_state
 from pipeline.feed.content import read_feed, wanted_session
-from pipeline.feed.health import check
+from pipeline.feed.health import check, check_triggers
 from pipeline.feed.server import connect
 from pipeline.feed.sync import sync
 from tests.feed.test_sync import KEY, assert_holds
@@ -139,3 +140,36 @@ def test_a_message_names_five_problems_and_counts_the_others(redis, fed, setting
         "it has 7 symbols, fewer than 10 ([redis] min_keys, or the length of the watchlist)",
     ]
     assert problems[5] == "and 5 more"
+
+
+@pytest.fixture
+def signalled(fed):
+    """A feed whose triggers are there too."""
+    with connect() as client:
+        state = redis_state.read(client)
+        signals.prepare(client, state)
+        redis_state.tick(client, "PrepareSignals", state)
+    return fed
+
+
+TRIGGER = "nasdaq:signal_trigger:S004:20240215T210000Z"
+TRIGGER_DAMAGES = {
+    f"del {TRIGGER}": f"{TRIGGER} is missing", f"set {TRIGGER} {{}} EX 9": f"{TRIGGER} differs from the replica",
+    f"persist {TRIGGER}": f"{TRIGGER} would stay for ever",
+    "set nasdaq:signal_trigger:Z:20240215T210000Z {} EX 9": "signal_trigger:Z:20240215T210000Z is a trigger that its session does not have",
+}  # fmt: skip
+
+
+def test_triggers_that_were_written_are_healthy(redis, signalled):
+    checked()
+
+
+@pytest.mark.parametrize("damage", TRIGGER_DAMAGES)
+def test_damaged_triggers_are_named_and_the_next_run_repairs_them(redis, signalled, damage):
+    redis.execute_command(*damage.split())
+    with pytest.raises(RedisUnhealthyError, match=TRIGGER_DAMAGES[damage]):
+        checked()
+    with connect() as client:
+        state = sync(client, read_feed(DAY))
+        signals.prepare(client, state)
+        check_triggers(client, state)

@@ -1,11 +1,13 @@
-"""Triggers: the levels of the tables, as keys and once each on the stream; and what is deleted when."""
+"""Triggers: the levels of the tables as keys, what becomes of them on the stream, and what is deleted when."""
 
 import datetime as dt
 import json
 
+import duckdb
 import pytest
 
 from pipeline.config import ROOT
+from pipeline.database.replica import replica_path
 from pipeline.feed import signals
 from pipeline.feed.content import read_feed
 from pipeline.feed.server import connect
@@ -25,9 +27,20 @@ def data(redis, data_dir):
     return feed
 
 
-def prepared(day=DAY, session=None):
+def prepared(day=DAY):
     with connect() as client:
-        return signals.prepare(client, session or day, signals.levels(day))
+        return signals.prepare(client, sync(client, read_feed(day)))
+
+
+def events(redis, start="-"):
+    """What the stream says: each time the event, the symbol and the session."""
+    entries = [(fields["event"], json.loads(fields["trigger"])) for _, fields in redis.xrange(STREAM, start)]
+    return [(event, trigger["symbol"], trigger["session"]) for event, trigger in entries]
+
+
+def newest(redis):
+    """Where the entries of later begin."""
+    return "(" + redis.xrevrange(STREAM, count=1)[0][0]
 
 
 def triggers(redis):
@@ -35,14 +48,18 @@ def triggers(redis):
 
 
 def test_a_trigger_holds_the_levels_of_its_session(redis, data):
-    assert prepared() == {"ready": 4, "total": 4, "triggers": 4}
+    assert prepared() == {"ready": 4, "total": 4, "triggers": 4, "restated": 0, "withdrawn": 0}
     found = triggers(redis)
     assert sorted(found) == [f"nasdaq:signal_trigger:S00{n}:20240215T210000Z" for n in range(4)]  # 16:00 in New York
     close = data.bar("S002", DAY)[3]
+    volumes = [bar["volume"] for bar in data.hash_of("S002", DAY, 30).values()]
+    usual = sum(volumes) / 30
+    sync_id = json.loads(redis.get("nasdaq:watchlist_last_update"))["sync_id"]
     assert found["nasdaq:signal_trigger:S002:20240215T210000Z"] == {
-        "session": "2024-02-15", "symbol": "S002", "scan": "scan 2024-02-15", "scan_date": "2024-02-15", "priority": 1,
+        "sync_id": sync_id, "schema": 2, "session": "2024-02-15", "symbol": "S002", "scan": "scan 2024-02-15", "scan_date": "2024-02-15", "priority": 1,
         "market_cap_tier": 3, "date": "2024-02-15", "close": close, "rsi_14": 28.5, "bb_lower": close * 0.9, "bb_middle": close,
-        "bb_upper": close * 1.1, "bb_position": 0.5, "avg_volume_30": 1000001.0, "bars": 60, "volume_threshold": 1500002,
+        "bb_upper": close * 1.1, "bb_position": 0.5, "avg_volume_30": 1000001.0, "bars": 60,
+        "next_avg_volume_30": pytest.approx(usual), "volume_threshold": pytest.approx(1.5 * usual, abs=0.5), "volume_final": False,
     }  # fmt: skip
 
 
@@ -89,16 +106,106 @@ def test_the_stream_has_each_trigger_once(redis, data):
     entries = [fields for _, fields in redis.xrange(STREAM)]
     names = [fields["key"] for fields in entries]
     assert len(names) == len(set(names)) == 4 + 6
-    assert {fields["key"]: json.loads(fields["trigger"]) for fields in entries} == triggers(redis)
+    said = {fields["key"]: signals.levels_in(fields["trigger"]) for fields in entries}
+    assert said == {name: signals.comparable(trigger) for name, trigger in triggers(redis).items()}
     assert 0 < redis.ttl(STREAM) <= 14 * 86_400
 
 
-def test_a_corrected_trigger_comes_again(redis, data):
+@pytest.mark.parametrize(("bars", "known"), [(29, False), (30, True)])
+def test_the_volume_threshold_is_of_thirty_bars_with_the_session_s_own(redis, data, bars, known):
+    data.first["S001"] = SESSIONS[SESSIONS.index(DAY) - bars + 1]
+    data.publish(DAY)
     prepared()
+    trigger = triggers(redis)["nasdaq:signal_trigger:S001:20240215T210000Z"]
+    volumes = [bar["volume"] for bar in data.hash_of("S001", DAY).values()]
+    assert trigger["volume_threshold"] == (round(1.5 * sum(volumes) / 30) if known else None)
+    data.corrections["S001", DAY] = (*data.bar("S001", DAY)[:4], data.bar("S001", DAY)[4] + 3000)
+    data.publish(DAY)
+    prepared()
+    later = triggers(redis)["nasdaq:signal_trigger:S001:20240215T210000Z"]
+    if known:
+        assert later["volume_threshold"] - trigger["volume_threshold"] == 150
+
+
+def test_a_trigger_says_whether_its_volume_was_final(redis, data):
+    with duckdb.connect(str(replica_path())) as connection:
+        connection.execute("UPDATE stock_data SET is_final = (symbol = 'S001') WHERE date = ?", [DAY])
+    prepared()
+    said = {trigger["symbol"]: trigger["volume_final"] for trigger in triggers(redis).values()}
+    assert said == {"S000": False, "S001": True, "S002": False, "S003": False}
+
+
+def test_a_corrected_trigger_is_restated(redis, data):
+    prepared()
+    start = newest(redis)
     data.corrections["S001", DAY] = (1.0, 2.0, 0.5, 1.5, 7)
     data.publish(DAY)
-    assert prepared()["triggers"] == 1
+    facts = prepared()
+    assert (facts["triggers"], facts["restated"], facts["withdrawn"]) == (0, 1, 0)
+    assert events(redis, start) == [("restated", "S001", "2024-02-15")]
     assert json.loads(redis.xrevrange(STREAM, count=1)[0][1]["trigger"])["close"] == 1.5
+
+
+def test_what_a_stricter_rerun_does_not_find_is_withdrawn(redis, data):
+    prepared()
+    start = newest(redis)
+    data.scans = {DAY: data.symbols[1:2]}
+    data.publish(DAY)
+    facts = prepared()
+    assert (facts["ready"], facts["triggers"], facts["restated"], facts["withdrawn"]) == (1, 0, 0, 3)
+    assert list(triggers(redis)) == ["nasdaq:signal_trigger:S001:20240215T210000Z"]
+    assert sorted(events(redis, start)) == [("withdrawn", f"S00{n}", "2024-02-15") for n in (0, 2, 3)]
+
+
+def test_a_split_restates_the_triggers_of_the_sessions_before(redis, data):
+    prepared()
+    start = newest(redis)
+    data.splits["S002"] = 4.0
+    data.scans[NEXT] = []
+    data.publish(NEXT)
+    prepared(NEXT)
+    said = events(redis, start)
+    assert [event for event in said if event[0] != "trigger"] == [("restated", "S002", "2024-02-15")]
+    assert len(said) == 1 + 4
+    assert triggers(redis)["nasdaq:signal_trigger:S002:20240215T210000Z"]["close"] == data.bar("S002", DAY)[3]
+
+
+def test_triggers_of_an_amended_session_before_are_withdrawn(redis, data):
+    prepared()
+    start = newest(redis)
+    data.scans = {DAY: data.symbols[:3], NEXT: []}
+    data.publish(NEXT)
+    prepared(NEXT)
+    assert ("withdrawn", "S003", "2024-02-15") in events(redis, start)
+    assert not [name for name in triggers(redis) if "S003" in name]
+
+
+def test_triggers_of_a_session_that_the_replica_lacks_stay(redis, data):
+    data.scans[NEXT] = []
+    data.publish(NEXT)
+    prepared(NEXT)
+    with duckdb.connect(str(replica_path())) as connection:
+        connection.execute("DELETE FROM table_updates")
+    data.publish(DAY)
+    with connect() as client:
+        signals.prepare(client, sync(client, read_feed(DAY), force_full=True))
+    assert {trigger["session"] for trigger in triggers(redis).values()} == {"2024-02-15", "2024-02-16"}
+
+
+@pytest.mark.parametrize(
+    "damage", ["set {key} text", "set {key} []", "del {key}", "persist {key}", "hset {key}:20240215T210000Z a b"]
+)
+def test_damaged_triggers_are_made_good_by_the_next_run(redis, data, damage):
+    prepared()
+    whole = triggers(redis)
+    redis.execute_command(*damage.format(key="nasdaq:signal_trigger:S001:20240215T210000Z").split())
+    prepared()
+    found = triggers(redis)
+    assert {name: {**found[name], "sync_id": ""} for name in found} == {
+        name: {**whole[name], "sync_id": ""} for name in whole
+    }
+    assert len({trigger["sync_id"] for trigger in found.values()}) == 1
+    assert min(map(redis.ttl, found)) > 0
 
 
 def test_a_group_of_consumers_gets_each_trigger_once(redis, data):
