@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from curl_cffi import requests as curl
 
 from pipeline.retry_after import seconds_of
 from pipeline.sources.web import Bound, BoundedSession, NoAnswer, WebError
+from pipeline.sources.yahoo.content import contradiction, mend, number
 from pipeline.sources.yahoo.pacing import Pace
+from pipeline.text import clean
 
 CHART_PATH = "/v8/finance/chart/"
 #: A session takes some 120 bytes of a chart, and what stands around the sessions some 1,500.
@@ -77,7 +79,7 @@ class ChartSession(BoundedSession):
             self._limited(response, taken)
         self.pace.succeeded(taken)
         answer = parsed(response.content)
-        check(response.status_code, answer, days)
+        check(response.status_code, answer, unquote(path.removeprefix(CHART_PATH)), days)
         response.json = lambda **options: answer  # type: ignore[method-assign] # yfinance need not parse it again
         return response
 
@@ -94,13 +96,15 @@ def days_asked(question: Mapping[str, Any]) -> int:
     return max(0, (int(question["period2"]) - int(question["period1"])) // SECONDS_A_DAY)
 
 
-def check(status: int, answer: Any, days: int) -> None:
-    """Return when the answer is a chart with sessions, `days` and a live one at most; raise what it is otherwise."""
+def check(status: int, answer: Any, asked: str, days: int) -> None:
+    """Return when the answer is a chart of the symbol asked for, with `days` sessions and a live one at most; raise what it is
+    otherwise.
+    """
     chart = answer.get("chart") if isinstance(answer, dict) else None
     chart = chart if isinstance(chart, dict) else None
     reason = description(chart)
     if status == 200:
-        check_result(chart, reason, days)
+        check_result(chart, reason, asked, days)
     elif status == 404 and reason:
         raise UnknownSymbol(reason)
     elif status == 400 and reason.startswith("Data doesn't exist for startDate"):
@@ -111,8 +115,8 @@ def check(status: int, answer: Any, days: int) -> None:
         raise ChartFailure(f"HTTP {status} {reason}".rstrip())
 
 
-def check_result(chart: dict[str, Any] | None, reason: str, days: int) -> None:
-    """An answer with HTTP 200: cut off, an error page, an error in words, a chart without sessions, or a chart."""
+def check_result(chart: dict[str, Any] | None, reason: str, asked: str, days: int) -> None:
+    """An answer with HTTP 200: cut off, an error page, an error in words, another chart, one without sessions, or the chart."""
     if chart is None:
         raise PassingFailure("HTTP 200 without a chart (an error page, or a broken answer)")
     if reason.startswith("No data found"):
@@ -120,17 +124,24 @@ def check_result(chart: dict[str, Any] | None, reason: str, days: int) -> None:
     results = chart.get("result")
     if not isinstance(results, list) or not results or not isinstance(results[0], dict) or not results[0].get("meta"):
         raise PassingFailure(f"HTTP 200 without a result {reason}".rstrip())
+    other = contradiction(results[0]["meta"], asked)
+    if other:
+        raise PassingFailure(other)
     stamps = results[0].get("timestamp")
     if not stamps:
         raise NoBars("no session in the range")
     if not isinstance(stamps, list) or len(stamps) > days + 1:
         raise ChartFailure(f"more sessions than the {days} days asked for")
+    try:
+        mend(results[0])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise PassingFailure(f"unreadable chart ({type(error).__name__})") from error
 
 
 def parsed(body: bytes) -> Any:
-    """The JSON value of a body; None when it is something else."""
+    """The JSON value of a body; None when it is something else, or nested deeper than any answer."""
     try:
-        return json.loads(body)
+        return json.loads(body, parse_int=number)
     except (ValueError, RecursionError):  # nested a thousand deep
         return None
 
@@ -138,4 +149,4 @@ def parsed(body: bytes) -> Any:
 def description(chart: dict[str, Any] | None) -> str:
     """Yahoo's own words for an error, cut to a line; empty when there are none."""
     error = chart.get("error") if chart else None
-    return str(error.get("description") or "")[:120] if isinstance(error, dict) else ""
+    return clean(str(error.get("description") or ""), 120) if isinstance(error, dict) else ""

@@ -26,6 +26,7 @@ import tenacity
 from pipeline.host.processes import die_with_parent
 from pipeline.sources.web import Bound
 from pipeline.sources.yahoo.chart import ChartFailure, ChartSession, NoBars, PassingFailure, UnknownSymbol
+from pipeline.sources.yahoo.content import MISSING
 from pipeline.sources.yahoo.pacing import Pace
 from pipeline.sources.yahoo.spelling import yahoo_name
 
@@ -124,7 +125,7 @@ def columns(frame: Any, first: dt.date, last: dt.date) -> dict[str, list[Any]]:
         result[name] = nullable(values, values == values)
     # yfinance fills a missing volume with 0, which is a fact only where the session has prices
     traded = sum(values == values for values in prices) > 0
-    result["volume"] = nullable(volume.astype("int64"), traded)
+    result["volume"] = nullable(volume.astype("int64"), traded & (volume != MISSING))
     for name, values in zip(ACTIONS, (dividend, split_ratio), strict=True):
         result[name] = nullable(values, (values == values) & (values != 0))
     return result

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.retry_after import seconds_of
+from pipeline.sources.yahoo.chart import PassingFailure, check, parsed
 from pipeline.sources.yahoo.pacing import Pace, pace_file
 from pipeline.sources.yahoo.worker import Asker, Settings
-from tests.support.fake_market import FakeMarket, Fault, bar
+from tests.support.fake_market import FakeMarket, Fault, bar, opening
 
 FIRST, LAST = dt.date(2024, 2, 12), dt.date(2024, 2, 16)
 DAYS = [dt.date(2024, 2, day) for day in range(12, 17)]
@@ -209,3 +210,98 @@ def test_a_404_that_is_not_yahoos_does_not_make_the_symbol_unknown(market):
     made.session.base = f"{market.url}/elsewhere"
     answer = made.answer("AAA", FIRST, LAST, 4)
     assert (answer["status"], answer["reason"]) == ("failed", "HTTP 404 after 1 attempt")
+
+
+@pytest.fixture
+def told(market, monkeypatch):
+    """A function that has the market tell its charts with a change, and asks for one of them, once."""
+
+    def ask_for(change):
+        chart = market.chart
+
+        def changed(*asked):
+            answer = chart(*asked)
+            change(answer["chart"]["result"][0])
+            return answer
+
+        monkeypatch.setattr(market, "chart", changed)
+        return ask(market, retries=0)
+
+    return ask_for
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("symbol", "ZZZ", "the chart is that of ZZZ"),
+        ("symbol", None, "the chart is that of None"),
+        ("currency", "GBp", "the chart has currency GBp, not USD"),
+        ("dataGranularity", "1wk", "the chart has dataGranularity 1wk, not 1d"),
+        ("exchangeTimezoneName", "Europe/London", "the chart has exchangeTimezoneName Europe/London, not America/New_York"),
+    ],
+)  # fmt: skip
+def test_a_chart_of_something_else_is_no_answer(told, name, value, reason):
+    answer = told(lambda result: result["meta"].update({name: value}))
+    assert (answer["status"], answer["reason"], answer["bars"]) == ("failed", f"{reason} after 1 attempt", {})
+
+
+def test_a_chart_of_something_else_is_asked_for_again(market, monkeypatch):
+    chart, others = market.chart, iter(["ZZZ", "AAA"])
+
+    def first_another(*asked):
+        answer = chart(*asked)
+        answer["chart"]["result"][0]["meta"]["symbol"] = next(others)
+        return answer
+
+    monkeypatch.setattr(market, "chart", first_another)
+    assert ask(market)["status"] == "ok"
+    assert market.total == 2
+
+
+@pytest.mark.parametrize(
+    ("volume", "stored"),
+    [(None, None), (0, 0), (10**400, 2**53), (1e30, 2**53), (float("nan"), 2**53), ("many", 2**53), (-5, -5)],
+)
+def test_a_volume_is_what_the_chart_says_or_none(told, volume, stored):
+    """None beside prices is missing, not 0; one that is no number of shares is as large as no rule lets pass."""
+
+    def change(result):
+        result["indicators"]["quote"][0]["volume"][1] = volume
+
+    volumes = told(change)["bars"]["volume"]
+    assert volumes == [*(bar("AAA", day)[4] if day != DAYS[1] else stored for day in DAYS)]
+
+
+def test_a_price_of_400_digits_is_no_number_and_spoils_nothing_else(told):
+    def change(result):
+        result["indicators"]["quote"][0]["close"][1] = 10**400
+
+    closes = told(change)["bars"]["close"]
+    assert closes == [bar("AAA", day)[3] if day != DAYS[1] else float("inf") for day in DAYS]
+
+
+def test_a_split_that_is_told_twice_is_one(told):
+    at = opening(DAYS[2])
+    event = {"numerator": 4, "denominator": 1, "splitRatio": "4:1"}
+    answer = told(lambda result: result.update(
+        events={"splits": {"1": {"date": at, **event}, "2": {"date": at + 60, **event}}}))  # fmt: skip
+    assert answer["bars"]["split_ratio"] == [None, None, 4.0, None, None]
+
+
+def test_a_split_into_nothing_is_told_as_it_is(told):
+    """And refused by the rule of its name."""
+    split = {"1": {"date": opening(DAYS[2]), "numerator": 1, "denominator": 0, "splitRatio": "1:0"}}
+    answer = told(lambda result: result.update(events={"splits": split}))
+    assert answer["bars"]["split_ratio"][2] == float("inf")
+
+
+def test_an_answer_nested_without_end_is_no_chart():
+    with pytest.raises(PassingFailure, match="without a chart"):
+        check(200, parsed(b'{"chart":' * 1_000_000), "AAA", 7)
+
+
+def test_half_an_emoji_in_an_error_can_be_written_to_a_file(market):
+    market.faults["AAA"] = Fault("404", says="No data found \ud83d, symbol may be delisted")
+    answer = ask(market)
+    assert answer["status"] == "unknown"
+    assert answer["reason"].encode()
