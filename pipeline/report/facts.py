@@ -14,7 +14,7 @@ from pipeline.report import hit_groups
 from pipeline.runs import journal
 from pipeline.sources.exchanges import NAMES, configured_exchanges, market_name
 from pipeline.version import code_version
-from pipeline.watchlist.day_view import create_day_view
+from pipeline.watchlist.day_view import show_day
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -26,8 +26,8 @@ USUAL, YEAR = 20, 252
 
 
 def facts(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Any]:
-    """Everything that the page of the session shows but its list; the view of the session is there afterwards."""
-    create_day_view(connection, session)
+    """Everything that the page of the session shows but its list; `day_view` of the session is there afterwards."""
+    show_day(connection, session)
     coverage = _coverage(connection, session)
     return {
         "session": session,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.calendar import session_before
+from pipeline.calendar import session_before, sessions_between
 from pipeline.database.connection import records
 from pipeline.report.drawings import SPARK, sparkline
 from pipeline.watchlist.scans import CheckedScan, configured_scans
@@ -49,11 +49,12 @@ def hits(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:
         session,
     )
     listed = _listed(connection, session)
+    before = sessions_between(session_before(session, LONGEST), session)[-2::-1]
     unsure, changed = _provisional(connection, session), amendments(connection, session)
     for row in rows:
         row["values"] = json.loads(row["fired"] or "{}")
         row["short_name"] = short_name(row["name"])
-        row["days_listed"] = _days_listed(row["symbol"], session, listed)
+        row["days_listed"] = _days_listed(row["symbol"], before, listed)
         row["is_provisional"] = row["symbol"] in unsure
         row["amendments"] = [each for each in changed if each["symbol"] == row["symbol"]]
     return rows
@@ -72,13 +73,12 @@ def _listed(connection: DuckDBPyConnection, session: dt.date) -> dict[dt.date, s
     )
 
 
-def _days_listed(symbol: str, session: dt.date, listed: Mapping[dt.date, set[str]]) -> int | None:
-    day, count = session_before(session), 1
-    if day not in listed:
+def _days_listed(symbol: str, before: list[dt.date], listed: Mapping[dt.date, set[str]]) -> int | None:
+    """`before` are the sessions before this one, the newest first."""
+    if before[0] not in listed:
         return None
-    while symbol in listed.get(day, ()):
-        day, count = session_before(day), count + 1
-    return count
+    missing = next((number for number, day in enumerate(before) if symbol not in listed.get(day, ())), len(before))
+    return missing + 1
 
 
 def groups(

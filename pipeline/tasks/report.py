@@ -16,6 +16,10 @@ from pipeline.report.page import neighbours, pages, render, report_path
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.notify import NotifySuccess
 from pipeline.watchlist import track_record
+from pipeline.watchlist.day_view import create_day_views
+
+#: Sessions whose view is made in one go: as many as have room in memory.
+AT_ONCE = 20
 
 
 class GenerateReport(SessionTask):
@@ -47,6 +51,8 @@ class GenerateReport(SessionTask):
         with reading() as connection:
             track_record.prepare(connection, wanted)
             for number, session in enumerate(wanted, 1):
+                if number % AT_ONCE == 1:
+                    create_day_views(connection, *wanted[number - 1 : number - 1 + AT_ONCE])
                 html, facts = render(connection, session, others=sessions)
                 write_text(report_path(session), html)
                 told[session] = {

@@ -25,7 +25,7 @@ from pipeline.watchlist.scans import Scan, check, configured_scans
 from tests.support.stored_market import CRASHED, LAST, MARKUP_NAME, SESSIONS, SYMBOLS, bars, fill
 
 BEFORE = SESSIONS[-2]
-VOID = {"meta", "br", "img", "input", "link", "hr", "col"}
+VOID = {"meta", "br", "img", "input", "link", "hr", "col", "wbr"}
 
 
 class Page(HTMLParser):

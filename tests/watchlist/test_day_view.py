@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.database.connection import writing
-from pipeline.watchlist.day_view import create_day_view
+from pipeline.watchlist.day_view import create_day_view, create_day_views, show_day
 from tests.support.stored_market import LAST, SESSIONS, fill
 
 SYMBOL = "K20"
@@ -52,3 +53,17 @@ def test_a_volume_has_no_ratio_to_a_mean_of_nothing(seen: Callable[..., dict[str
     assert found[SYMBOL][:2] == (None, 0.0)
     ratio, mean, volume = found["K21"]
     assert ratio == pytest.approx(volume / mean)
+
+
+@pytest.mark.parametrize("together", [[SESSIONS[-2], LAST], [SESSIONS[-2]]])
+def test_the_view_of_a_session_is_the_same_alone_and_among_others(
+    stored: pathlib.Path, together: list[dt.date]
+) -> None:
+    with writing() as connection:
+        create_day_view(connection, LAST)
+        alone = connection.execute("FROM day_view ORDER BY symbol").fetchall()
+        create_day_views(connection, *together)
+        for session in (SESSIONS[-2], LAST):
+            show_day(connection, session)
+        assert connection.execute("FROM day_view ORDER BY symbol").fetchall() == alone
+        assert len(alone) > 30
