@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pipeline import calendar, given
 from pipeline.cli.status import Overview, SessionStatus
 from pipeline.config import storage
-from pipeline.database.connection import database_path, duplicated_rows, reading, records
+from pipeline.database.backups import backup_folder, backup_paths, check, sha256
+from pipeline.database.connection import check_version, database_path, duplicated_rows, reading, records
 from pipeline.database.replica import manifest_path, replica_path
 from pipeline.database.schema import MIGRATIONS
 from pipeline.masking import masked
@@ -149,6 +150,7 @@ def _database() -> Iterator[Finding]:
         return
     with reading() as connection:
         applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+        check_version(connection, applied)
         missing = [name for name, _ in MIGRATIONS if name not in applied]
         if missing:
             yield Finding(
@@ -225,11 +227,29 @@ def _replica() -> Iterator[Finding]:
             "the manifest is not that of the replica: a run was killed between the two; the next run puts it right",
         )
         return
+    if manifest["sha256"] != sha256(replica_path()):
+        text = f"{replica_path()} is not what was published: it was changed or is damaged. Delete it, then"
+        yield Finding(FAILURE, "replica", text, given.pipeline_command("retry", manifest["session"]))
+        return
     yield Finding(
         OK,
         "replica",
         f"of session {manifest['session']}, published {manifest['published_at'][:19]} UTC, {manifest['bytes']:,} bytes",
     )
+
+
+def _backups() -> Iterator[Finding]:
+    paths = backup_paths()
+    if not paths:
+        yield Finding(
+            NOTE, "backups", f"there is none in {backup_folder()} yet; a replica that is published brings one"
+        )
+        return
+    newest = check(paths[-1])
+    if newest.fault:
+        yield Finding(FAILURE, "backups", f"{newest.path} could not be put back: {newest.fault}. Delete it")
+        return
+    yield Finding(OK, "backups", f"{len(paths)}, the newest with bars up to {newest.session}: {newest.path.name}")
 
 
 def _scheduler() -> Iterator[Finding]:
@@ -255,4 +275,4 @@ def _leftovers() -> Iterator[Finding]:
         yield Finding(NOTE, "leftovers", f"{len(killed)} runs were killed; the next run takes over what they left")
 
 
-CHECKS = (_files, _configuration, _java, _disk, _database, _sessions, _replica, _scheduler, _leftovers)
+CHECKS = (_files, _configuration, _java, _disk, _database, _sessions, _replica, _backups, _scheduler, _leftovers)

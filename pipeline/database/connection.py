@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import tenacity
 
+from pipeline import given
 from pipeline.config import market, storage
-from pipeline.database.schema import MIGRATIONS
-from pipeline.errors import DatabaseLockedError, MixedSourcesError
+from pipeline.database.damage import in_words
+from pipeline.database.schema import MIGRATIONS, unknown_migrations
+from pipeline.errors import DatabaseLockedError, DatabaseNewerError, MixedSourcesError
+from pipeline.version import code_version
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -27,8 +30,13 @@ def database_path() -> pathlib.Path:
 
 @contextlib.contextmanager
 def reading(path: pathlib.Path | None = None) -> Iterator[DuckDBPyConnection]:
-    """The database, for queries. Raises DatabaseLockedError when a writer keeps it for too long."""
-    with contextlib.closing(_connect(path or database_path(), read_only=True)) as connection:
+    """The database, for queries.
+
+    Raises DatabaseLockedError when a writer keeps it for too long, DatabaseDamagedError for a file that is none, and
+    DataFolderError for one that this user may not read.
+    """
+    path = path or database_path()
+    with in_words(path), contextlib.closing(_connect(path, read_only=True)) as connection:
         yield connection
 
 
@@ -36,12 +44,13 @@ def reading(path: pathlib.Path | None = None) -> Iterator[DuckDBPyConnection]:
 def writing() -> Iterator[DuckDBPyConnection]:
     """The database, in one transaction that the end of the block commits and an exception rolls back.
 
-    Creates the file and applies missing migrations. Raises DatabaseLockedError, and MixedSourcesError when the
-    database holds another source's data.
+    Creates the file and applies missing migrations. Raises what `reading` does, DataFolderError on a full disk,
+    MixedSourcesError when the database holds another source's data, and DatabaseNewerError when newer code has changed
+    its tables.
     """
     path = database_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(_connect(path, read_only=False)) as connection:
+    with in_words(path), contextlib.closing(_connect(path, read_only=False)) as connection:
         connection.begin()
         migrate(connection)
         check_source(connection)
@@ -78,16 +87,39 @@ def _locked_message(path: pathlib.Path, error: str) -> str:
 
 
 def migrate(connection: DuckDBPyConnection) -> None:
-    """Apply the migrations that the database lacks, each once."""
+    """Apply the migrations that the database lacks, each once. Raises DatabaseNewerError."""
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR PRIMARY KEY, source VARCHAR, applied_at TIMESTAMPTZ)"
     )
     applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
-    for name, sql in MIGRATIONS:
-        if name not in applied:
-            connection.execute(sql.replace("{source}", market().source))
-            _move_markers(name)
-            connection.execute("INSERT INTO migrations VALUES (?, ?, now())", [name, market().source])
+    check_version(connection, applied)
+    missing = [(name, sql) for name, sql in MIGRATIONS if name not in applied]
+    if missing:
+        connection.execute("ALTER TABLE migrations ADD COLUMN IF NOT EXISTS code_version VARCHAR")
+    for name, sql in missing:
+        connection.execute(sql.replace("{source}", market().source))
+        _move_markers(name)
+        connection.execute(
+            "INSERT INTO migrations (name, source, applied_at, code_version) VALUES (?, ?, now(), ?)",
+            [name, market().source, code_version()],
+        )
+
+
+def check_version(connection: DuckDBPyConnection, applied: set[str]) -> None:
+    """Raises DatabaseNewerError when the database has migrations that this code does not know."""
+    newer = unknown_migrations(applied)
+    if not newer:
+        return
+    columns = {row[0] for row in connection.execute("SELECT column_name FROM (DESCRIBE migrations)").fetchall()}
+    made_by = "newer code"
+    if "code_version" in columns:
+        row = connection.execute("SELECT code_version FROM migrations WHERE name = ?", [newer[-1]]).fetchone()
+        made_by = f"version {row[0]}" if row and row[0] else made_by
+    raise DatabaseNewerError(
+        f"{database_path()} was changed by {made_by} ({', '.join(newer)}), and this is version {code_version()}, which "
+        f"knows the tables up to {MIGRATIONS[-1][0]}. Nothing was written; run the newer code, or put a backup from before "
+        f"back: {given.pipeline_command('restore')}"
+    )
 
 
 def _move_markers(migration: str) -> None:

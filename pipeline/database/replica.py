@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import os
 import pathlib
@@ -11,11 +10,12 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from pipeline import calendar, given
-from pipeline.config import market, retention, storage
+from pipeline.config import market, storage
+from pipeline.database.backups import back_up, sha256
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.schema import TABLES
-from pipeline.errors import ReplicaError
-from pipeline.host.files import atomic_path, sync, unfinished, write_text
+from pipeline.errors import DatabaseDamagedError, ReplicaError
+from pipeline.host.files import sync, unfinished, write_text
 from pipeline.version import code_version
 
 if TYPE_CHECKING:
@@ -37,9 +37,13 @@ def manifest_path() -> pathlib.Path:
     return replica_path().with_name("manifest.json")
 
 
-def backup_paths() -> list[pathlib.Path]:
-    """The database's backups, oldest first."""
-    return sorted((storage().root / "backup").glob("stock_data-*.duckdb"))
+def is_published() -> bool:
+    """Whether a replica is there that is as long as its manifest says."""
+    try:
+        manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+        return bool(replica_path().stat().st_size == manifest["bytes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def publish(session: dt.date) -> dict[str, Any]:
@@ -54,8 +58,8 @@ def publish(session: dt.date) -> dict[str, Any]:
     try:
         copy(database_path(), temporary)
         verify(temporary, facts)
-        back_up(temporary)
         manifest = describe(session, temporary, facts)
+        back_up(temporary, manifest)
         os.chmod(temporary, 0o444)
         sync(temporary)
         os.replace(temporary, replica_path())
@@ -106,7 +110,7 @@ def verify(path: pathlib.Path, facts: dict[str, Any]) -> None:
     try:
         with reading(path) as connection:
             found = survey(connection)
-    except duckdb.Error as error:
+    except (duckdb.Error, DatabaseDamagedError) as error:
         raise ReplicaError(f"the copy of the database cannot be opened ({error}); {_kept()}") from error
     missing = sorted(set(TABLES) - set(found["rows"]))
     if missing:
@@ -122,30 +126,14 @@ def _kept() -> str:
     return f"{replica_path()} stays as it was"
 
 
-def back_up(verified: pathlib.Path) -> None:
-    """Keep the verified copy as a backup too (a hard link where the file system has them), and drop the oldest."""
-    target = storage().root / "backup" / f"stock_data-{calendar.now():%Y%m%dT%H%M%S.%fZ}.duckdb"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(verified, target)
-    except OSError:
-        with atomic_path(target) as temporary:
-            shutil.copyfile(verified, temporary)
-    sync(target.parent)
-    for outdated in backup_paths()[: -retention().backups]:
-        outdated.unlink()
-
-
 def describe(session: dt.date, path: pathlib.Path, facts: dict[str, Any]) -> dict[str, Any]:
     """The manifest: which session, what is inside, and how to tell that the file is whole."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "session": str(session),
         "source": market().source,
         "published_at": calendar.now().isoformat(),
         "bytes": path.stat().st_size,
-        "sha256": digest,
+        "sha256": sha256(path),
         "code_version": code_version(),
         **facts,
     }

@@ -9,6 +9,8 @@ never edited; what changes gets a file of its own.
 from __future__ import annotations
 
 import pathlib
+import re
+from collections.abc import Iterable
 
 MARKERS = "table_updates"
 
@@ -32,3 +34,9 @@ MIGRATIONS: tuple[tuple[str, str], ...] = tuple(
     (path.stem, path.read_text(encoding="utf-8"))
     for path in sorted(pathlib.Path(__file__).with_name("migrations").glob("*.sql"))
 )
+
+
+def unknown_migrations(applied: Iterable[str]) -> list[str]:
+    """Those of the names that are migrations (other rows note columns of the configuration) and that this code lacks."""
+    known = {name for name, _ in MIGRATIONS}
+    return sorted(name for name in applied if re.match(r"\d{3}_", name) and name not in known)

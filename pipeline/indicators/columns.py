@@ -52,7 +52,9 @@ def _is_recorded(connection: DuckDBPyConnection, name: str) -> bool:
 
 
 def _record(connection: DuckDBPyConnection, name: str) -> None:
-    connection.execute("INSERT INTO migrations VALUES (?, ?, now())", [name, market().source])
+    connection.execute(
+        "INSERT INTO migrations (name, source, applied_at) VALUES (?, ?, now())", [name, market().source]
+    )
 
 
 def export_history(connection: DuckDBPyConnection, folder: pathlib.Path) -> None:

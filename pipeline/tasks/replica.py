@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 from collections.abc import Sequence
 
-from pipeline.database.replica import manifest_path, publish, replica_path
+from pipeline.database.replica import is_published, publish, replica_path
 from pipeline.errors import ReplicaError
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.watchlist import ScanWatchlist
@@ -27,8 +27,8 @@ class ReplicateDatabase(SessionTask):
 
     @classmethod
     def with_product(cls, sessions: set[dt.date]) -> set[dt.date]:
-        """All of the sessions when a replica is published, with its manifest: one serves them all."""
-        return sessions if replica_path().exists() and manifest_path().exists() else set()
+        """All of the sessions when a whole replica is published, with its manifest: one serves them all."""
+        return sessions if is_published() else set()
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -21,8 +22,9 @@ from pipeline import given
 from pipeline.cli import commands, doctor, terminal
 from pipeline.cli.main import READING, main
 from pipeline.config import all_settings
+from pipeline.database.backups import backup_paths
 from pipeline.database.connection import database_path, reading, writing
-from pipeline.database.replica import publish
+from pipeline.database.replica import publish, replica_path
 from pipeline.masking import MASK
 from pipeline.report.page import report_path
 from pipeline.runs import notifications
@@ -323,6 +325,43 @@ def test_the_doctor_alerts_though_the_database_is_damaged(done: pathlib.Path, mo
     answer = call("doctor", "--alert")
     assert answer.exit_code == 1
     assert "database" in sent[0]
+
+
+def found_by_doctor(check: str) -> doctor.Finding:
+    return next(finding for finding in doctor.examine() if finding.check == check)
+
+
+def test_the_doctor_compares_the_replica_with_what_was_published(done: pathlib.Path) -> None:
+    assert found_by_doctor("replica").level == doctor.OK
+    os.chmod(replica_path(), 0o644)
+    with replica_path().open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    finding = found_by_doctor("replica")
+    assert finding.level == doctor.FAILURE
+    assert finding.command.startswith("pipeline retry ")
+
+
+def test_the_doctor_reads_the_newest_backup(done: pathlib.Path) -> None:
+    assert found_by_doctor("backups").level == doctor.OK
+    backup = backup_paths()[-1]
+    os.chmod(backup, 0o644)
+    os.truncate(backup, backup.stat().st_size - 1)
+    assert found_by_doctor("backups").level == doctor.FAILURE
+    backup.unlink()
+    assert found_by_doctor("backups").level == doctor.NOTE
+
+
+def test_the_doctor_sees_that_newer_code_was_here(done: pathlib.Path) -> None:
+    with writing() as connection:
+        connection.execute(
+            "INSERT INTO migrations (name, source, code_version) VALUES ('998_future', 'yahoo', '9.9.9')"
+        )
+    finding = found_by_doctor("database")
+    assert finding.level == doctor.FAILURE
+    assert "9.9.9" in finding.text
 
 
 def test_alerts_are_listed_from_the_database(done: pathlib.Path, clock: Callable[..., None]) -> None:

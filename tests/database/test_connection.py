@@ -12,7 +12,7 @@ import pytest
 from pipeline.database import connection as database
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.schema import MIGRATIONS, TABLES
-from pipeline.errors import DatabaseLockedError, MixedSourcesError
+from pipeline.errors import DatabaseDamagedError, DatabaseLockedError, MixedSourcesError
 
 
 def python(source: str, *arguments: str) -> subprocess.Popen[str]:
@@ -122,7 +122,7 @@ def test_another_error_of_the_file_is_not_waited_for(data_dir, settings):
     settings("storage", lock_timeout=3600)
     database_path().parent.mkdir(parents=True)
     database_path().write_bytes(b"no database " * 1000)
-    with pytest.raises(duckdb.IOException, match="not a valid DuckDB database"), writing():
+    with pytest.raises(DatabaseDamagedError, match="not a valid DuckDB database"), writing():
         pass
 
 

@@ -3,7 +3,6 @@
 import datetime as dt
 import hashlib
 import json
-import os
 import stat
 import subprocess
 import sys
@@ -12,8 +11,9 @@ import duckdb
 import pytest
 
 from pipeline.database import replica
+from pipeline.database.backups import backup_paths
 from pipeline.database.connection import database_path, reading, writing
-from pipeline.database.replica import backup_paths, manifest_path, publish, replica_path
+from pipeline.database.replica import manifest_path, publish, replica_path
 from pipeline.database.schema import TABLES
 from pipeline.errors import ReplicaError
 
@@ -169,27 +169,8 @@ def test_copying_does_not_drop_the_lock_of_an_open_database(published, settings)
     assert "Conflicting lock is held" in second.stderr
 
 
-def test_backups_are_kept_up_to_the_limit(published, settings):
-    settings("retention", backups=2)
-    for count in range(3):
-        add_bars(1, dt.date(2024, 2, 20 + count))
-        publish(dt.date(2024, 2, 20 + count))
-    assert [bars_in(path) for path in backup_paths()] == [5, 6]
-
-
 def test_a_backup_can_be_opened_as_the_database(published):
     with reading(backup_paths()[0]) as connection:
         assert set(TABLES) <= {
             name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
         }
-
-
-def test_a_file_system_without_hard_links_gets_a_copy(data_dir, monkeypatch):
-    def refuse(*_: object) -> None:
-        raise OSError("no links here")
-
-    monkeypatch.setattr(os, "link", refuse)
-    add_bars(3)
-    publish(DAY)
-    assert [bars_in(path) for path in backup_paths()] == [3]
-    assert backup_paths()[0].stat().st_ino != replica_path().stat().st_ino

@@ -10,6 +10,7 @@ COMMANDS = (
     "explain",
     "query",
     "reset",
+    "restore",
     "retry",
     "show",
     "status",
