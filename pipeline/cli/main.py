@@ -33,7 +33,7 @@ SETTINGS = (
 
 
 #: Commands that look at what runs have left, and so need a folder of theirs.
-READING = ("alerts", "evaluate", "explain", "query", "reset", "show", "status", "try", "watchlist")
+READING = ("alerts", "evaluate", "explain", "query", "reset", "restore", "show", "status", "try", "watchlist")
 #: Commands that say what is wrong with the settings, and so work with wrong ones.
 LOOKING = ("doctor", "config")
 
