@@ -151,6 +151,10 @@ class NotFinalError(PipelineError):
     """The session's bars cannot be confirmed: it is too early, or too few of them were answered for."""
 
 
+class AuditError(PipelineError):
+    """Histories cannot be audited as asked."""
+
+
 class CoverageError(PipelineError):
     """Too small a share of the expected symbols was delivered."""
 

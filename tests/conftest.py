@@ -129,6 +129,7 @@ def use_data_dir(folder: pathlib.Path, settings: Callable[..., None]) -> None:
     forget()
     settings("storage", data_dir=folder, lock_timeout=10)
     settings("scheduler", retry_delay=0)
+    settings("quality", audit_per_day=0)  # tests count requests
     settings("worker", wait_interval=0.05)
 
 

@@ -114,7 +114,11 @@ def _store_disputes(evidence: Evidence) -> int:
         """,
     )
     evidence.execute(
-        "DELETE FROM disputed_answers WHERE symbol IN (SELECT symbol FROM verdicts WHERE rule NOT IN ('no_answer', 'older', 'older_on_another_basis'))"
+        """
+        DELETE FROM disputed_answers d USING verdicts v JOIN facts f USING (symbol)
+        WHERE d.symbol = v.symbol AND v.rule NOT IN ('no_answer', 'older', 'older_on_another_basis')
+          AND (f.is_whole OR NOT coalesce(d.is_audit, false))
+        """
     )
     evidence.execute("INSERT INTO disputed_answers BY NAME FROM disputes")
     return int(evidence.execute(f"SELECT count(*) FROM disputes WHERE verdict IN ('{KEEP}', '{ASK_WHOLE}')")[0][0])

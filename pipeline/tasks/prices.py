@@ -7,7 +7,7 @@ import datetime as dt
 import itertools
 import logging
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.config import market, storage
@@ -25,8 +25,9 @@ from pipeline.market.ticker_changes import carry_over
 from pipeline.market.verdicts import ASK_WHOLE, found, judge
 from pipeline.sources.protocol import BarRequest, StandingSource
 from pipeline.sources.registry import configured_source
+from pipeline.tasks.audit import audit_due
 from pipeline.tasks.base import Outcome, SessionTask
-from pipeline.tasks.progress import Bar
+from pipeline.tasks.progress import Bar, Say
 from pipeline.tasks.symbols import CollectSymbols, renew_older
 from pipeline.watchlist.scans import configured_scans
 
@@ -35,16 +36,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pipeline")
 
-#: How the work is told of: a text, and a percentage where there is one.
-Say = Callable[[str, int | None], None]
-
 
 class CollectPrices(SessionTask):
     """The daily bars of every company above `[market] min_market_cap`.
 
     Answers land in `raw/prices/D/` (D: the last session of a combined run) as they come; a run after a kill asks only
     for what is missing there. Then one transaction brings `stock_data`, `corporate_actions`, `rejected_bars` and
-    `price_coverage` up to date.
+    `price_coverage` up to date. Before that, some whole histories are audited (audit.py).
 
     Raises CoverageError for a session with too few delivered symbols, SourceOutageError when the source is down.
     """
@@ -63,12 +61,13 @@ class CollectPrices(SessionTask):
         folder = storage().root / "raw" / "prices" / str(sessions[-1])
         set_aside_damaged(folder)
         renew_older(sessions)
+        audits = audit_due(sessions[-1], folder, self.say)
         requests = self._requests(sessions)
         collect(requests, folder, self.say)
         requests = ask_further(requests, folder, self.say)
         with writing() as connection, Evidence(connection, folder, requests) as answers:
             judge(answers)
-            changes = store_answers(answers)
+            changes = store_answers(answers) | audits
             outcomes = {session: self._settle(answers, session) for session in sessions}
         if any(isinstance(outcome, SourceOutageError) for outcome in outcomes.values()):
             supersede(folder)

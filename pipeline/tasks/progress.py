@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pipeline")
 
+#: How the work is told of: a text, and a percentage where there is one.
+Say = Callable[[str, int | None], None]
+
 #: Seconds between two lines in the log.
 LOG_EVERY = 15.0
 
@@ -22,7 +25,7 @@ LOG_EVERY = 15.0
 class Bar:
     """A progress display for the time of a `with` block; `advance(done, total, text)` moves it."""
 
-    def __init__(self, name: str, say: Callable[[str, int | None], None]) -> None:
+    def __init__(self, name: str, say: Say) -> None:
         self.name = name
         self._say = say
         self._logged = time.monotonic()

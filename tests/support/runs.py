@@ -110,7 +110,7 @@ def options(market: SmallMarket, data_dir: pathlib.Path) -> list[str]:
         "--nasdaq-base-url", market.url, "--yahoo-base-url", market.url, "--storage-data-dir", str(data_dir),
         "--nasdaq-min-symbols", "20", "--yahoo-requests-per-second", "1000", "--quality-min-coverage", "0.95",
         "--worker-wait-interval", "0.05", "--yahoo-batch-size", "10", "--quality-outage-probe", "5",
-        "--scheduler-retry-delay", "0",
+        "--scheduler-retry-delay", "0", "--quality-audit-per-day", "0",
     ]  # fmt: skip
 
 

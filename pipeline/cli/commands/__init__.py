@@ -3,6 +3,7 @@
 COMMANDS = (
     "alert-test",
     "alerts",
+    "audit",
     "backfill",
     "config",
     "doctor",
