@@ -95,16 +95,16 @@ def whole_requests(
 def record_audits(evidence: Evidence, session: dt.date) -> list[Audit]:
     """Write `audits` of answers that were just stored (`load.store_answers`), in the same transaction.
 
-    A provisional bar that became final is no difference: it was to be expected. A dispute over a history is of this
-    evening, and is kept until a whole answer settles it.
+    A provisional bar that became final is no difference: it was to be expected. A dispute over a history is kept until a
+    whole answer settles it.
     """
     evidence.execute(_RECORD, {"session": session})
     evidence.execute(
         """
-        UPDATE disputed_answers SET is_audit = true, session = $session
+        UPDATE disputed_answers SET is_audit = true
         WHERE symbol IN (SELECT symbol FROM verdicts WHERE verdict = $keep)
         """,
-        {"keep": KEEP, "session": session},
+        {"keep": KEEP},
     )
     rows = evidence.execute(
         "SELECT symbol, bars, differed, verdict, reason FROM audits WHERE audited_at = now() ORDER BY symbol"

@@ -78,7 +78,8 @@ _PARTS = {
         SELECT symbol, count(*) > 0 AND bool_and(abs(b.close / d.close - 1) < $same) AS is_repeated
         FROM (
             SELECT d.symbol, unnest(map_keys(d.closes)) AS date, unnest(map_values(d.closes)) AS close
-            FROM disputed_answers d JOIN answers a ON a.symbol = d.symbol AND a.asked_to > d.session
+            FROM disputed_answers d JOIN answers a ON a.symbol = d.symbol
+              AND CASE WHEN d.is_audit THEN a.fetched_at > d.fetched_at + INTERVAL 12 HOUR ELSE a.asked_to > d.session END
         ) d JOIN judged_bars b USING (symbol, date) WHERE b.rule IS NULL GROUP BY symbol
     """,
 }

@@ -90,9 +90,7 @@ def reach_back(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -
 
 def with_age(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> list[BarRequest]:
     """The requests with the moment from which on they take answers: their last session settled, and no dispute since."""
-    rows = connection.execute(
-        "SELECT symbol, session, fetched_at FROM disputed_answers WHERE NOT coalesce(is_audit, false)"
-    ).fetchall()
+    rows = connection.execute("SELECT symbol, session, fetched_at FROM disputed_answers").fetchall()
     disputed = {symbol: (session, moment + dt.timedelta(microseconds=1)) for symbol, session, moment in rows}
     settled = {last: calendar.settled_at(last) for last in {request.last for request in requests}}
 
