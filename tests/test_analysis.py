@@ -20,9 +20,7 @@ from pipeline.cli.main import main
 from pipeline.database.connection import database_path, writing
 from pipeline.database.replica import replica_path
 from pipeline.watchlist.amendments import store_watchlist
-from pipeline.watchlist.day_view import columns, create_empty_day_view
 from pipeline.watchlist.hits import day_view, watchlist_rows
-from pipeline.watchlist.sandbox import sandbox
 from pipeline.watchlist.scans import Scan, check, configured_scans
 from tests.support.stored_market import LAST, SESSIONS, fill
 
@@ -128,15 +126,6 @@ def test_commands_of_the_guide_run(replica: pathlib.Path, monkeypatch: pytest.Mo
 def test_rule_of_the_guide_is_valid() -> None:
     for name, settings in tomllib.loads("\n".join(blocks("toml"))).items():
         assert check((Scan(name=name, **settings),))[0].columns == ("macd_hist", "prev_macd_hist", "volume_ratio")
-
-
-def test_guide_lists_every_column() -> None:
-    listed = re.search(r"<!-- columns -->\n(.*?)<!-- end of columns -->", GUIDE, re.DOTALL)
-    assert listed
-    with sandbox() as connection:
-        create_empty_day_view(connection)
-        known = columns(connection)
-    assert re.split(r",\s+", listed[1].strip()) == [name for name in known if not name.startswith("prev_")]
 
 
 def test_days_of_the_guide_are_sessions() -> None:

@@ -1,27 +1,31 @@
-"""What is written down about settings is what the code does: docs/configuration.md and config/luigi.cfg.
+"""What is written down about settings is what the code does: docs/configuration.md and config/luigi.cfg; so are the
+columns of a scan, and the stages of docs/architecture.md.
 
-`python tests/test_docs.py` writes the parts of both that follow from pipeline/config.py anew.
+`python tests/test_docs.py` writes the parts that follow from the code anew.
 """
 
 from __future__ import annotations
 
 import configparser
-import datetime as dt
-import pathlib
 import re
-from collections.abc import Callable
+import textwrap
 
 import luigi
 import pytest
 from luigi.parameter import ParameterVisibility
 
-from pipeline.config import ROOT, SECTIONS, storage
+from pipeline.config import ROOT, SECTIONS
+from pipeline.tasks.stages import STAGES
 
 CONFIGURATION = ROOT / "docs" / "configuration.md"
+ANALYSIS = ROOT / "docs" / "analysis.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 LUIGI_CFG = ROOT / "config" / "luigi.cfg"
 
 BEGIN = "<!-- from pipeline/config.py: python tests/test_docs.py writes it -->"
 END = "<!-- end -->"
+#: Around the names of the columns of a scan in docs/analysis.md.
+COLUMNS = re.compile(r"(?<=<!-- columns -->\n).*?(?=<!-- end of columns -->)", re.DOTALL)
 #: From this line on config/luigi.cfg follows from pipeline/config.py.
 OURS = "# The pipeline's own sections, as pipeline/config.py declares them (python tests/test_docs.py writes them)."
 #: Environment variables that the secrets come from.
@@ -77,6 +81,21 @@ def tables() -> str:
     return f"{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}"
 
 
+def column_names() -> list[str]:
+    """The columns of a scan but those of the session before."""
+    from pipeline.watchlist.day_view import columns, create_empty_day_view
+    from pipeline.watchlist.sandbox import sandbox
+
+    with sandbox() as connection:
+        create_empty_day_view(connection)
+        return [name for name in columns(connection) if not name.startswith("prev_")]
+
+
+def column_list() -> str:
+    """The list of docs/analysis.md."""
+    return textwrap.fill(", ".join(column_names()), 119, break_on_hyphens=False) + "\n"
+
+
 def rewrite() -> None:
     """Write the parts that follow from the code."""
     text = LUIGI_CFG.read_text(encoding="utf-8")
@@ -85,9 +104,11 @@ def rewrite() -> None:
     CONFIGURATION.write_text(
         page[: page.index(BEGIN)] + tables() + page[page.index(END) + len(END) :], encoding="utf-8"
     )
+    guide = ANALYSIS.read_text(encoding="utf-8")
+    ANALYSIS.write_text(COLUMNS.sub(column_list(), guide), encoding="utf-8")
 
 
-HOW = "pipeline/config.py has changed: `python tests/test_docs.py` brings config/luigi.cfg and docs/configuration.md up to date"
+HOW = "the code has changed: `python tests/test_docs.py` brings config/luigi.cfg and the pages of docs/ up to date"
 
 
 def test_the_configuration_file_holds_every_setting_with_its_default_and_meaning():
@@ -147,18 +168,18 @@ def test_every_description_is_a_sentence_of_its_own():
             assert not said.endswith(".")
 
 
-def test_the_columns_of_a_scan_are_listed(data_dir: pathlib.Path, settings: Callable[..., None]):
-    from pipeline.database.connection import writing
-    from pipeline.watchlist.day_view import columns, create_day_view
-
+def test_the_columns_of_a_scan_are_listed():
     page = CONFIGURATION.read_text(encoding="utf-8").partition("## The columns of a scan")[2]
-    with writing() as connection:
-        create_day_view(connection, dt.date(2024, 2, 16))
-        names = columns(connection)
-    assert storage().root == data_dir
-    missing = [name for name in names if f"`{name}`" not in page and not name.startswith("prev_")]
-    assert missing == []
+    assert [name for name in column_names() if f"`{name}`" not in page] == []
     assert "`prev_`" in page
+    assert COLUMNS.findall(ANALYSIS.read_text(encoding="utf-8")) == [column_list()], HOW
+
+
+def test_each_stage_stands_in_the_table_with_its_file():
+    rows = [line.split("|") for line in ARCHITECTURE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    for stage in STAGES:
+        file = f"`{stage.__module__.removeprefix('pipeline.').replace('.', '/')}.py`"
+        assert any(f"`{stage.__name__}`" in row[1] and file in row[2] for row in rows), f"{stage.__name__} in {file}"
 
 
 if __name__ == "__main__":
