@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,39 +13,10 @@ from hypothesis import strategies as st
 
 from pipeline.sources.web import Bound, BoundedSession, Excess, Misdirected, NoAnswer, WebError
 from tests.support.servers import serving
+from tests.support.stranger import HEAD, Behaviour, Stranger, sized
 
 MOST = 100_000
 BOUND = Bound(0.5, MOST)
-HEAD = b"HTTP/1.1 200 OK\r\n"
-
-Behaviour = Callable[[Callable[[bytes], None]], None]
-
-
-class Stranger(socketserver.ThreadingTCPServer):
-    """Reads a request, then does what `behaviour` says with a function that sends bytes."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self) -> None:
-        self.behaviour: Behaviour = lambda send: None
-        self.paths: list[str] = []
-        super().__init__(("127.0.0.1", 0), _Conversation)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Conversation(socketserver.StreamRequestHandler):
-    server: Stranger
-
-    def handle(self) -> None:
-        self.server.paths.append(self.rfile.readline().split()[1].decode())
-        while self.rfile.readline().strip():
-            pass
-        with contextlib.suppress(OSError):
-            self.server.behaviour(self.request.sendall)
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +30,6 @@ def ask(stranger: Stranger, behaviour: Behaviour, bound: Bound = BOUND, **option
     stranger.paths.clear()
     with BoundedSession(bound, **options) as http:
         return http.get(stranger.url + "/question").content
-
-
-def sized(body: bytes, *fields: str) -> bytes:
-    head = "".join(f"{field}\r\n" for field in (*fields, f"Content-Length: {len(body)}"))
-    return HEAD + head.encode() + b"\r\n" + body
 
 
 def without_end(send: Callable[[bytes], None], head: bytes, part: bytes) -> None:

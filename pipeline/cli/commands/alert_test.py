@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeline.runs import alerts
+from pipeline.text import shown
 
 
 @click.command()
@@ -18,4 +19,4 @@ def command() -> None:
     SLACK_WEBHOOK_URL=https://hooks.slack.com/services/... pipeline alert-test
     """
     for channel, outcome in alerts.send_test().items():
-        click.echo(f"{channel + ':':10}{outcome}")
+        click.echo(f"{channel + ':':10}{shown(str(outcome))}")

@@ -7,11 +7,10 @@ import datetime as dt
 import json
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline import calendar, given
-from pipeline.cli.terminal import console
+from pipeline.cli.terminal import console, escape
 from pipeline.runs.alerts import Alert, listed
 
 

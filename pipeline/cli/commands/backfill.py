@@ -12,7 +12,7 @@ import click
 
 from pipeline.cli.backfill import Progress, missing_sessions, prepare_stale
 from pipeline.cli.launch import become, follow, luigi_command
-from pipeline.cli.terminal import console
+from pipeline.cli.terminal import console, plain
 from pipeline.tasks.stages import stage_names
 
 DAY = click.DateTime(["%Y-%m-%d"])
@@ -86,7 +86,7 @@ def bar(sessions: int) -> Iterator[Callable[[str, int], None]]:
     from rich.progress import Progress as Display
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("stages"),
@@ -101,6 +101,6 @@ def bar(sessions: int) -> Iterator[Callable[[str, int], None]]:
             failures = f", {len(progress.failed)} failed" if progress.failed else ""
             display.update(row, completed=len(progress.done), description=f"{progress.running or 'starting'}{failures}")
             if is_loud(line):
-                display.console.print(line, markup=False)
+                display.console.print(plain(line))
 
         yield see

@@ -8,7 +8,7 @@ import pathlib
 import click
 from rich.table import Table
 
-from pipeline.cli.terminal import console
+from pipeline.cli.terminal import console, plain
 from pipeline.config import market
 from pipeline.database.connection import reading
 from pipeline.database.replica import published
@@ -65,7 +65,7 @@ def as_table(found: Evaluation) -> Table:
     for each in found.outcomes:
         median = "–" if each.median_return is None else f"{100 * each.median_return:+.2f}"
         table.add_row(
-            each.rule, str(each.horizon), f"{each.hits:,}", f"{each.mature:,}", median,
+            plain(each.rule), str(each.horizon), f"{each.hits:,}", f"{each.mature:,}", median,
             _estimate(each.excess, "+.2f"), _estimate(each.hit_rate, ".1f"),
         )  # fmt: skip
     return table

@@ -82,7 +82,7 @@ def _show_origin(screen: Console, found: Explanation, raw: str) -> None:
 
 def _show_verdict(screen: Console, found: Explanation, verdict: Verdict) -> None:
     scan = verdict.scan
-    title = f"\n[bold]{scan.name}[/] (priority {scan.priority}): "
+    title = f"\n[bold]{escape(scan.name)}[/] (priority {scan.priority}): "
     if not found.in_view:
         screen.print(
             title + "not looked at: the symbol is not in the day's view (no stored bar, not expected, or no share)"

@@ -29,6 +29,7 @@ from pipeline.sources.yahoo.chart import ChartFailure, ChartSession, NoBars, Pas
 from pipeline.sources.yahoo.content import MISSING
 from pipeline.sources.yahoo.pacing import Pace
 from pipeline.sources.yahoo.spelling import yahoo_name
+from pipeline.text import clean
 
 PRICES = {"open": "Open", "high": "High", "low": "Low", "close": "Close"}
 ACTIONS = {"dividend": "Dividends", "split_ratio": "Stock Splits"}
@@ -163,7 +164,7 @@ class Worker:
     def send(self, number: int, done: Future[dict[str, Any]]) -> None:
         """Write the answer, or the unforeseen error in its place."""
         error = done.exception()
-        answer = done.result() if error is None else {"error": f"{type(error).__name__}: {error}"[:200]}
+        answer = done.result() if error is None else {"error": clean(f"{type(error).__name__}: {error}", 200)}
         line = json.dumps({"number": number, **answer}).encode() + b"\n"
         try:
             with self.lock:
