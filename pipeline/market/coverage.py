@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import quality
 from pipeline.errors import CoverageError, PipelineError, SourceOutageError
 from pipeline.market.universe import expected_symbols
+from pipeline.market.validation import REPEATED
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -112,6 +113,9 @@ def refusal(evidence: Evidence, session: dt.date) -> Refusal | None:
     if found.unknown - found.lost > limits.max_unknown * found.expected:
         return Refusal(CoverageError(_mostly_unknown(session, found)), False)
     without = answered_without(evidence, session)
+    repeated = repeated_bars(evidence, session)
+    if repeated:
+        return Refusal(SourceOutageError(_repeated(session, repeated, found)), True)
     there = 1 - (found.not_traded + without) / max(found.expected - found.unknown + found.lost, 1)
     lacks_session = there < max(limits.min_traded, before - limits.max_traded_drop)
     if lacks_session and without > found.failed / 2:
@@ -135,6 +139,12 @@ def answered_without(evidence: Evidence, session: dt.date) -> int:
             {"session": session},
         )[0][0]
     )
+
+
+def repeated_bars(evidence: Evidence, session: dt.date) -> int:
+    """The number of bars of the session that were refused because too many have no volume or repeat the close before."""
+    query = "SELECT count(*) FROM judged_bars WHERE date = $session AND rule = $rule"
+    return int(evidence.execute(query, {"session": session, "rule": REPEATED})[0][0])
 
 
 def traded_before(connection: DuckDBPyConnection, session: dt.date) -> float:
@@ -178,6 +188,14 @@ def _forgotten(session: dt.date, found: Coverage) -> str:
     return (
         f"session {session}: the source says of {found.lost:,} symbols that there are none such, and knew them the session before "
         f"({found}); it is not to be believed. Try again later: {_again(session)}"
+    )
+
+
+def _repeated(session: dt.date, repeated: int, found: Coverage) -> str:
+    return (
+        f"session {session}: {repeated:,} of the bars that the source has of it have no volume, or only repeat the close before "
+        f"({found}); [quality] max_repeated is {quality().max_repeated:.0%} of a session. They are not stored. Try again later: "
+        f"{_again(session)}. If the exchange was closed on that day, put it into the configuration: [market] closed = {session}"
     )
 
 

@@ -33,12 +33,18 @@ RULES: dict[str, str] = {
     " AND NOT coalesce(close BETWEEN earlier / $move AND earlier * $move, false)",
 }
 
+#: The rule of the bars of a session that the source does not have yet: it repeats the close before, or has no volumes.
+REPEATED = "session_repeated"
+#: So many symbols may do that whatever their share: in a small universe they are ordinary.
+FEW = 5
+
 
 def judge_bars(tables: Temporary) -> None:
     """Make `judged_bars` of `answered_bars`: those with any price, and in `rule` the first rule that each breaks.
 
     A bar without any price is none: the source has nothing for that session. The first bars of an answer are held
-    against the last stored ones before it; where nothing is stored, against the ones that follow.
+    against the last stored ones before it; where nothing is stored, against the ones that follow. Bars without volume
+    or of the close before are refused where too many symbols have such ones on the same session (`[quality] max_repeated`).
     """
     cases = " ".join(f"WHEN {broken} THEN '{rule}'" for rule, broken in RULES.items())
     _find_stored_before(tables)
@@ -46,9 +52,10 @@ def judge_bars(tables: Temporary) -> None:
         "judged_bars",
         f"""
         SELECT * EXCLUDE (date_before, date_after, place, stored, before_that, last1, last2, next1, next2),
-               CASE {cases} END AS rule
+               CASE {cases} END AS rule, volume = 0 OR (greatest(open, high, low, close) = least(open, high, low, close)
+                                                        AND close = before) AS is_repeated
         FROM (
-            SELECT *, coalesce(last1, stored, next1) AS previous,
+            SELECT *, coalesce(last1, stored) AS before, coalesce(last1, stored, next1) AS previous,
                    CASE place WHEN 1 THEN coalesce(before_that, next2) ELSE coalesce(last2, stored, next1) END AS earlier
             FROM (
                 SELECT b.*, coalesce(b.split_ratio, b.dividend) IS NOT NULL AS has_action, s.stored, s.before_that,
@@ -68,6 +75,24 @@ def judge_bars(tables: Temporary) -> None:
             "largest_volume": LARGEST_VOLUME,
             "largest_ratio": LARGEST_RATIO,
         },
+    )
+    _refuse_repeated(tables)
+
+
+def _refuse_repeated(tables: Temporary) -> None:
+    """Give the rule REPEATED to the repeated bars of sessions that have too many: counted among all bars of the session."""
+    tables.execute(
+        """
+        UPDATE judged_bars SET rule = $rule WHERE rule IS NULL AND is_repeated AND date IN (
+            SELECT date FROM (
+                SELECT b.date, count(*) FILTER (is_repeated) AS repeated, count(*) AS answered FROM judged_bars b GROUP BY b.date
+            ) d
+            WHERE repeated > $few AND repeated > $share * answered AND repeated > $share * (
+                answered + (SELECT count(*) FROM stock_data s WHERE s.date = d.date AND s.symbol NOT IN (SELECT symbol FROM answers))
+            )
+        )
+        """,
+        {"rule": REPEATED, "few": FEW, "share": quality().max_repeated},
     )
 
 

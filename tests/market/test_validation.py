@@ -171,3 +171,44 @@ def test_every_rule_is_tested_here():
         "move_too_large",
     }
     assert tested == set(RULES)
+
+
+@pytest.fixture
+def session(tables, tmp_path, settings):
+    """The rules of 40 symbols' bars of one session, `repeated` of which are the close before without volume."""
+
+    def rules(repeated, bar=(10.0, 10.0, 10.0, 10.0, 0), count=40, stored=0):
+        days = dt.date(2024, 2, 15), dt.date(2024, 2, 16)
+        for number in range(stored):
+            store_bars(tables, f"X{number}", {days[1]: 5.0})
+        answers = [
+            answer(f"S{number}", {days[0]: 10.0, days[1]: bar if number < repeated else (10.0, 10.3, 9.9, 10.2, 900)})
+            for number in range(count)
+        ]
+        rows = judged(tables, tmp_path, answers).execute(
+            "SELECT symbol, date, rule FROM judged_bars WHERE rule IS NOT NULL"
+        )
+        assert {date for _, date, _ in rows} <= {days[1]}
+        assert {rule for _, _, rule in rows} <= {"session_repeated"}
+        assert {symbol for symbol, _, _ in rows} <= {f"S{number}" for number in range(repeated)}
+        return len(rows)
+
+    return rules
+
+
+@pytest.mark.parametrize(("repeated", "refused"), [(0, 0), (10, 0), (11, 11), (40, 40)])
+@pytest.mark.parametrize(
+    "bar", [(10.0, 10.0, 10.0, 10.0, 0), (10.0, 10.0, 10.0, 10.0, 500), (10.0, 10.2, 9.9, 10.1, 0)]
+)
+def test_a_session_of_repeated_closes_or_empty_volumes_is_refused_above_a_quarter(session, bar, repeated, refused):
+    assert session(repeated, bar) == refused
+
+
+@pytest.mark.parametrize(("count", "refused"), [(5, 0), (6, 6)])
+def test_five_repeated_bars_are_ordinary_in_the_smallest_universe(session, count, refused):
+    assert session(count, count=count) == refused
+
+
+@pytest.mark.parametrize(("stored", "refused"), [(3, 11), (4, 0)])
+def test_symbols_that_are_asked_again_are_a_share_of_all_that_have_the_session(session, stored, refused):
+    assert session(11, count=40, stored=stored) == refused
