@@ -5,7 +5,9 @@
 A real server on loopback, the same for all; the programs take turns, so that a busy machine is busy for all, and what
 counts are the ratios of their medians. The bare program has its payload in hand, and does no more than send it. An
 ordinary day gives each symbol one new bar, two of a hundred symbols leave and two come. "read" is the one query over
-the replica that every sync begins with; the ratios are given without and with it.
+the replica that every sync begins with; the ratios are given without and with it. The waits are those of another
+program that sends PING without pause while the feed is written: the longest of each round, and of as long a time in
+which nothing is written.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import datetime as dt
 import pathlib
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +36,8 @@ from pipeline.feed.server import connect
 from pipeline.feed.sync import sync
 from tests.support.servers import RedisServer
 
+#: Of the length that the fields of a version have.
+VERSION = {"sync_id": "0" * 32, "session": "2024-02-16", "schema": "2"}
 FIRST = dt.date(2022, 6, 1)
 DAY, NEXT = dt.date(2024, 2, 15), dt.date(2024, 2, 16)
 
@@ -95,6 +100,47 @@ def measure(server: RedisServer, action: Callable[[], object]) -> tuple[float, i
         return time.perf_counter() - started, received(client) - before
 
 
+#: Sends PING until its input is closed, then prints the longest wait for an answer, in milliseconds.
+PINGING = """
+import socket, sys, threading, time
+end = threading.Thread(target=sys.stdin.read); end.start()
+longest = 0.0
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as server:
+    print("pinging", flush=True)
+    while end.is_alive():
+        started = time.perf_counter()
+        server.sendall(b"PING\\r\\n")
+        server.recv(100)
+        longest = max(longest, time.perf_counter() - started)
+print(longest * 1000)
+"""
+
+
+def longest_wait(server: RedisServer, action: Callable[[], object]) -> float:
+    """Milliseconds that another program waited for the server at the most while an action ran."""
+    command = [sys.executable, "-c", PINGING, str(server.port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pinging:
+        assert pinging.stdin and pinging.stdout
+        pinging.stdout.readline()
+        action()
+        pinging.stdin.close()
+        return float(pinging.stdout.read())
+
+
+def waits(server: RedisServer, count: int) -> dict[str, list[float]]:
+    """The longest waits of each round while the feed is written whole, an ordinary day, and while nothing is."""
+    first, second = read_feed(DAY), read_feed(NEXT)
+    found: dict[str, list[float]] = {"full": [], "ordinary day": [], "nothing": []}
+    for _ in range(count):
+        feed_redis(first, force_full=True)
+        started = time.perf_counter()
+        found["ordinary day"].append(longest_wait(server, lambda: feed_redis(second)))
+        found["full"].append(longest_wait(server, lambda: feed_redis(second, force_full=True)))
+        elapsed = time.perf_counter() - started
+        found["nothing"].append(longest_wait(server, lambda elapsed=elapsed: time.sleep(elapsed / 2)))  # type: ignore[misc]
+    return found
+
+
 def received(client: redis.Redis) -> int:
     return int(client.info("stats")["total_net_input_bytes"])  # type: ignore[index]
 
@@ -112,18 +158,23 @@ def main() -> None:
         config.set("redis", "url", server.url)
         make_replica(options.symbols, options.sessions)
         measured = rounds(server, options.rounds)
+        waited = waits(server, options.rounds)
         server.kill()
     medians = {
         name: (statistics.median(s for s, _ in values), statistics.median(b for _, b in values))
         for name, values in measured.items()
     }
     report(medians)
+    for name, values in waited.items():
+        print(
+            f"longest wait, {name:13}{min(values):6.1f} ms at best, {statistics.median(values):6.1f} ms in the median round"
+        )
 
 
 def rounds(server: RedisServer, count: int) -> dict[str, list[tuple[float, int]]]:
     """Seconds and bytes of each program, by its name, one pair a round; the first round is not counted."""
     first, second = read_feed(DAY), read_feed(NEXT)
-    payload = {f"bare:{symbol}": fields_of(entry) for symbol, entry in second.entries.items()}
+    payload = {f"bare:{symbol}": fields_of(entry, VERSION) for symbol, entry in second.entries.items()}
     programs: dict[str, Callable[[], object]] = {
         "bare": lambda: bare(server, payload),
         "read": lambda: read_feed(NEXT),

@@ -21,6 +21,9 @@ import redis
 PREFIX = os.environ.get("FEED_PREFIX", "nasdaq:")
 GROUP = "live_reader"
 
+#: How often a reading is begun anew before the feed is taken for damaged; a switch lasts some milliseconds.
+ATTEMPTS = 10
+
 
 @dataclasses.dataclass(frozen=True)
 class Stock:
@@ -38,19 +41,23 @@ def read_stock(symbol: str, fields: dict[str, str]) -> Stock:
 
 
 def read_watchlist(client: redis.Redis) -> tuple[dict[str, Any], list[Stock]]:
-    """The last update and its stocks, by two round trips. A symbol that left the list meanwhile is left out.
+    """The last update and all its stocks, of one version: begun anew when the feed was switched meanwhile.
 
-    Raises LookupError when nothing was fed yet, or the feed is not trusted at the moment.
+    Raises LookupError when nothing was fed yet, the feed is not trusted at the moment, or was damaged since.
     """
-    text = client.get(f"{PREFIX}watchlist_last_update")
-    if text is None:
-        raise LookupError(f"no {PREFIX}watchlist_last_update: run luigi --module pipeline RedisWatchlistSync")
-    update = json.loads(text)
-    pipe = client.pipeline(transaction=False)
-    for symbol in update["symbols"]:
-        pipe.hgetall(f"{PREFIX}watchlist_data:{symbol}")
-    hashes = zip(update["symbols"], pipe.execute(), strict=True)
-    return update, [read_stock(symbol, fields) for symbol, fields in hashes if fields]
+    for _ in range(ATTEMPTS):
+        text = client.get(f"{PREFIX}watchlist_last_update")
+        if text is None:
+            raise LookupError(f"no {PREFIX}watchlist_last_update: run luigi --module pipeline RedisWatchlistSync")
+        update = json.loads(text)
+        pipe = client.pipeline(transaction=False)
+        for symbol in update["symbols"]:
+            pipe.hgetall(f"{PREFIX}watchlist_data:{symbol}")
+        hashes = dict(zip(update["symbols"], pipe.execute(), strict=True))
+        if all(fields.get("sync_id") == update["sync_id"] for fields in hashes.values()):
+            return update, [read_stock(symbol, fields) for symbol, fields in hashes.items()]
+    others = [symbol for symbol, fields in hashes.items() if fields.get("sync_id") != update["sync_id"]]
+    raise LookupError(f"{len(others)} symbols are missing or of another version, such as {others[0]}")
 
 
 def take_triggers(client: redis.Redis, consumer: str, wait: float = 0.0) -> Iterator[dict[str, Any]]:

@@ -287,7 +287,7 @@ class redis(luigi.Config):
     )
     trigger_days = luigi.IntParameter(default=7, description="days that signal triggers are kept")
     list_length = luigi.IntParameter(
-        default=1000, description="newest entries kept in dag_performance_metrics and system_alerts"
+        default=1000, description="newest entries kept in dag_performance_metrics, system_alerts and watchlist_updates"
     )
     stream_length = luigi.IntParameter(
         default=100000, description="newest entries kept in the stream of signal triggers"

@@ -202,7 +202,7 @@ class ExpressionError(PipelineError):
 
 
 class RedisFeedError(PipelineError):
-    """The feed could not be written or read; what is in Redis is old or new for each symbol, never half."""
+    """The feed could not be written or read; what is in Redis is the version before or the one behind, never half."""
 
 
 class RedisUnreachableError(RedisFeedError):
@@ -223,6 +223,10 @@ class RedisFullError(RedisFeedError):
 
 class RedisReadOnlyError(RedisFeedError):
     """The address is that of a read-only replica of the server."""
+
+
+class RedisOvertakenError(RedisFeedError):
+    """Another run has fed the same keys at the same time."""
 
 
 class RedisUnhealthyError(RedisFeedError):

@@ -55,10 +55,30 @@ def test_it_reads_what_was_fed(redis, data, reader):
         assert stock.facts["scan_reason"] == "scan 2024-02-15"
 
 
-def test_a_symbol_that_leaves_while_it_reads_is_left_out(redis, data, reader):
+@pytest.mark.parametrize("damage", ["del nasdaq:watchlist_data:S002", "hset nasdaq:watchlist_data:S002 sync_id x"])
+def test_a_damaged_feed_is_not_read(redis, data, reader, damage):
     feed_redis(data, DAY)
-    redis.delete("nasdaq:watchlist_data:S002")
-    assert len(reader.read_watchlist(redis)[1]) == 4
+    redis.execute_command(*damage.split())
+    with pytest.raises(LookupError, match="1 symbols are missing or of another version, such as S002"):
+        reader.read_watchlist(redis)
+
+
+def test_a_reading_that_a_switch_interrupts_is_begun_anew(redis, redis_server, data, reader, monkeypatch):
+    feed_redis(data, DAY)
+    data.scans[NEXT] = data.symbols[2:8]
+    client = redis_server.client()
+    original = client.pipeline
+
+    def switching(**options):
+        monkeypatch.setattr(client, "pipeline", original)
+        feed_redis(data, NEXT)
+        return original(**options)
+
+    monkeypatch.setattr(client, "pipeline", switching)
+    update, stocks = reader.read_watchlist(client)
+    client.close()
+    assert update["day"] == "2024-02-16"
+    assert [stock.bars[-1]["date"] for stock in stocks] == ["2024-02-16"] * 8
 
 
 def test_without_a_feed_it_says_what_to_run(redis, reader):

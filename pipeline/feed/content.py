@@ -8,8 +8,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import datetime as dt
-import itertools
-import operator
+import hashlib
 from typing import TYPE_CHECKING
 
 from pipeline import calendar
@@ -30,14 +29,12 @@ class Entry:
     """What one symbol's hash should hold.
 
     `facts` are those of its newest scan, as a JSON object; `lines` its bars, oldest first, each a date and the bar as
-    JSON. The last `count` of them are fed, those before let an earlier feed be recognized. `checksums[n]` is the
-    exclusive or of the first n lines' hashes, 64 bits each.
+    JSON. The last `count` of them are fed, those before let an earlier feed be recognized.
     """
 
     symbol: str
     facts: str
     lines: list[str]
-    checksums: list[int]
     count: int
 
     @property
@@ -50,9 +47,10 @@ class Entry:
         end = bisect.bisect_right(self.lines, day + "~")  # a bar begins with a brace, which sorts before a tilde
         return range(max(0, end - self.count), end)
 
-    def state(self, lines: range) -> str:
-        """A checksum of lines: two hashes with the same state hold the same bars, of the same dates."""
-        return f"{len(lines)}:{self.checksums[lines.stop] ^ self.checksums[lines.start]:016x}"
+    def digest(self, lines: range) -> str:
+        """The SHA-1 of the bars of these lines, one after the other, as the server computes it of what it holds."""
+        bars = "".join(line[DATE_WIDTH:] for line in self.lines[lines.start : lines.stop])
+        return hashlib.sha1(bars.encode(), usedforsecurity=False).hexdigest()
 
     def date(self, number: int) -> str:
         return self.lines[number][:DATE_WIDTH]
@@ -102,11 +100,7 @@ def read_feed(day: dt.date) -> Feed:
         session = newest_scan(connection, day)
         values = {"day": day, "days": settings.watch_days, "bars": settings.bars + settings.watch_days}
         rows = connection.execute(_FEED, values).fetchall()
-    entries = {
-        symbol: Entry(symbol, facts, lines.split("\n"), [0, *itertools.accumulate(hashes, operator.xor)], settings.bars)
-        for symbol, facts, lines, hashes in rows
-        if lines
-    }
+    entries = {symbol: Entry(symbol, facts, lines.split("\n"), settings.bars) for symbol, facts, lines in rows if lines}
     return Feed(day, session, entries, len(rows))
 
 
@@ -137,7 +131,7 @@ def check_session(feed: Feed) -> None:
         )
 
 
-# `hash` may give other numbers in another release of DuckDB; the hashes in Redis are then written whole, once.
+# Another release of DuckDB may write a number differently; the hashes in Redis are then written whole, once.
 _FEED = """
     WITH listed AS MATERIALIZED (
         FROM fed_watchlist($day::DATE, $days)
@@ -149,12 +143,11 @@ _FEED = """
             'open', open, 'high', high, 'low', low, 'close', close, 'volume', volume
         )::VARCHAR AS line FROM recent
     ), fed AS (
-        SELECT symbol, string_agg(line, chr(10) ORDER BY date) AS lines, list(hash(line) ORDER BY date) AS hashes
-        FROM bars GROUP BY symbol
+        SELECT symbol, string_agg(line, chr(10) ORDER BY date) AS lines FROM bars GROUP BY symbol
     )
     SELECT symbol, json_object(
         'name', name, 'exchange', exchange, 'sector', sector, 'market_cap', market_cap, 'market_cap_tier', market_cap_tier,
         'scan_date', scan_date, 'scan_reason', scan_reason, 'priority', priority
-    )::VARCHAR, lines, hashes
+    )::VARCHAR, lines
     FROM listed LEFT JOIN fed USING (symbol) ORDER BY symbol
 """

@@ -1,127 +1,173 @@
-"""The hash of each symbol, `watchlist_data:SYMBOL`: a field for each bar, named by its date, `meta`, and `state`.
+"""The hash of each symbol, `watchlist_data:SYMBOL`: a field for each bar, named by its date, `meta`, and its version.
 
-A hash is written by one transaction or by one call of a script, so that whoever reads it with HGETALL sees it as it
-was or as it is. `state` has a checksum of the bars, by which the server compares what is there with what should be.
+All hashes of a version are made beside those of the version before, at `watchlist_staged:SYMBOL`, whole or as a copy
+with newer bars, and take their places at one moment (`switch.py`). Before it copies one, the server compares each of
+its bars with what it should be, so that whatever happened to a hash is noticed when it is next fed.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import redis as settings
 from pipeline.feed.content import Entry
-from pipeline.feed.server import CHUNK, ScriptCall, chunks, key, run_script, scan, seconds
+from pipeline.feed.server import ScriptCall, chunks, key, run_script, scan, seconds
 
 if TYPE_CHECKING:
     from redis import Redis
 
-FAMILY = "watchlist_data"
-META, STATE = "meta", "state"
+#: Where hashes are read, where they are made, and where they lie for the moment before they are deleted.
+FAMILY, STAGED, REPLACED = "watchlist_data", "watchlist_staged", "watchlist_replaced"
+META = "meta"
 
-# For each key a row: the state from which the values lead to the new one, the new state, and the values of the fields.
-# A digit for each key. 0: another state, nothing done; 1: brought up to date; 2: the bars were, and the rest is now.
+#: Symbols in one call of the script: the server does nothing else for its two milliseconds.
+AMENDED_AT_ONCE = 50
+
+# The keys are pairs: a hash and its copy. For each pair a row: the digest of the bars that the hash should have, and the
+# values of the fields. A digit for each pair: 0, it has something else, and nothing is done; 1, copied and brought up
+# to date; 2, copied, and its version alone is new.
 _AMEND = """
-    local plan, outcomes, write, drop = cjson.decode(ARGV[1]), {}, {'HSET', '', 'state', ''}, {'HDEL', ''}
-    for j, field in ipairs(plan.fields) do write[2 * j + 3] = field end
+    local plan, outcomes = cjson.decode(ARGV[1]), {}
+    local read, write, drop = {'HMGET', ''}, {'HSET', ''}, {'HDEL', ''}
+    for j, field in ipairs(plan.before) do read[j + 2] = field end
+    read[#read + 1] = 'meta'
     for j, field in ipairs(plan.dropped) do drop[j + 2] = field end
-    for i, key in ipairs(KEYS) do
-        local row = plan.rows[i]
-        local found = redis.pcall('HGET', key, 'state')
-        if found ~= row[1] and found ~= row[2] then
+    for j, text in ipairs(plan.version) do write[j + 2] = text end
+    local first, last = #plan.version + 3, #plan.fields
+    for j, field in ipairs(plan.fields) do write[first + 2 * j - 2] = field end
+    for i, row in ipairs(plan.rows) do
+        local live, staged = KEYS[2 * i - 1], KEYS[2 * i]
+        read[2] = live
+        local bars = redis.pcall(unpack(read))
+        local meta = not bars.err and table.remove(bars)
+        local whole, text = pcall(table.concat, bars)
+        if bars.err or not whole or redis.call('HLEN', live) ~= plan.length or redis.sha1hex(text) ~= row[1] then
             outcomes[i] = 0
         else
-            outcomes[i] = found == row[2] and 2 or 1
-            write[2], write[4], drop[2] = key, row[2], key
-            for j = 1, #plan.fields do write[2 * j + 4] = row[j + 2] end
+            outcomes[i] = (last > 1 or drop[3] or meta ~= row[last + 1]) and 1 or 2
+            write[2], drop[2] = staged, staged
+            for j = 1, last do write[first + 2 * j - 1] = row[j + 1] end
+            redis.call('COPY', live, staged, 'REPLACE')
             redis.call(unpack(write))
             if drop[3] then redis.call(unpack(drop)) end
-            redis.call('EXPIRE', key, plan.ttl)
+            redis.call('EXPIRE', staged, plan.ttl)
         end
     end
     return table.concat(outcomes)
 """
 Dates = tuple[str, ...]
 
-#: An entry, the lines that its hash has, and those that it should have.
+#: An entry, the lines that its hash has, and those that it should have besides.
 Change = tuple[Entry, range, range]
 
 REFUSED, AMENDED, UNCHANGED = 0, 1, 2
 
 
 class Hashes:
-    """The hashes of all symbols, by one client."""
+    """The hashes of all symbols, by one client. `version` are the fields that each of a version has in common."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, version: Mapping[str, str]) -> None:
         self._client = client
-        self._base = key(FAMILY, "")
+        self._bases = {family: key(family, "") for family in (FAMILY, STAGED, REPLACED)}
         self._ttl = seconds(settings().ttl_days)
+        self._version = dict(version)
 
-    def name(self, symbol: str) -> str:
-        return self._base + symbol
+    def name(self, symbol: str, family: str = FAMILY) -> str:
+        return self._bases[family] + symbol
 
-    def present(self) -> set[str]:
+    def present(self, family: str = FAMILY) -> set[str]:
         """The symbols that have a key."""
-        return {name.removeprefix(self._base) for name in scan(self._client, FAMILY, "")}
+        base = self._bases[family]
+        return {name.removeprefix(base) for name in scan(self._client, family, "")}
 
-    def read(self, symbols: Iterable[str]) -> dict[str, dict[str, str]]:
-        """The fields of these symbols' hashes; of one that is missing none. Raises redis-py's errors."""
-        found: dict[str, dict[str, str]] = {}
+    def read(self, symbols: Iterable[str]) -> dict[str, dict[str, str] | None]:
+        """The fields of these symbols' hashes: none of one that is missing, and None for a key of another type."""
+        found: dict[str, dict[str, str] | None] = {}
         for group in chunks(symbols):
             pipe = self._client.pipeline(transaction=False)
             for symbol in group:
                 pipe.hgetall(self.name(symbol))
-            found.update(zip(group, pipe.execute(), strict=True))
+            answers = pipe.execute(raise_on_error=False)
+            found.update((symbol, hash_in(answer)) for symbol, answer in zip(group, answers, strict=True))
         return found
 
-    def write(self, entries: Iterable[Entry]) -> None:
-        """Replace the hashes of these symbols."""
+    def stage(self, entries: Iterable[Entry]) -> None:
+        """Make the hashes of these symbols, whole."""
         for group in chunks(entries):
-            pipe = self._client.pipeline(transaction=True)
+            pipe = self._client.pipeline(transaction=False)
             for entry in group:
-                name = self.name(entry.symbol)
-                pipe.unlink(name)
-                pipe.hset(name, mapping=fields_of(entry))
+                name = self.name(entry.symbol, STAGED)
+                fields = itertools.chain.from_iterable(fields_of(entry, self._version).items())
+                pipe.execute_command("HSET", name, *fields)
                 pipe.expire(name, self._ttl)
             pipe.execute()
 
     def amend(self, entries: Iterable[Entry], day: str) -> dict[str, int]:
-        """Give hashes that were fed as of `day` their newer bars; by symbol REFUSED, AMENDED or UNCHANGED.
+        """Make hashes from those that were fed as of `day`, and newer bars; by symbol REFUSED, AMENDED or UNCHANGED.
 
-        Refused are those that hold something else than the replica now says of their dates, because of a correction
-        or a split, say: they have to be written whole.
+        Refused are those that hold something else than the replica now says of their dates, because of a correction, a
+        split or a damage, say: they have to be made whole.
         """
-        answers = run_script(self._client, _AMEND, self._calls(entries, day))
-        return {
-            name.removeprefix(self._base): int(outcome)
-            for names, outcomes in answers
-            for name, outcome in zip(names, outcomes, strict=True)
-        }
+        base = self._bases[FAMILY]
+        outcomes: dict[str, int] = {}
+        for names, answer in run_script(self._client, _AMEND, self._calls(entries, day)):
+            symbols = (name.removeprefix(base) for name in names[::2])
+            outcomes.update(zip(symbols, map(int, answer), strict=True))
+        return outcomes
+
+    def sweep(self) -> None:
+        """Delete what a sync has left beside the hashes."""
+        for family in (STAGED, REPLACED):
+            self.forget(self.present(family), family)
+
+    def forget(self, symbols: Iterable[str], family: str) -> None:
+        for group in chunks(symbols):
+            self._client.unlink(*(self.name(symbol, family) for symbol in group))
 
     def _calls(self, entries: Iterable[Entry], day: str) -> Iterator[ScriptCall]:
-        """Calls of the script, each for entries that get bars of the same dates, and lose bars of the same dates."""
+        """Calls of the script, each for entries that have, get and lose bars of the same dates."""
         alike: dict[tuple[Dates, Dates], list[Change]] = {}
         for entry in entries:
             before, after = entry.fed_on(day), entry.fed
-            added = entry.dates(range(before.stop, after.stop))
-            dropped = entry.dates(range(before.start, after.start))
-            group = alike.setdefault((added, dropped), [])
-            group.append((entry, before, after))
-            if len(group) == CHUNK:
-                yield self._call(added, dropped, alike.pop((added, dropped)))
-        for (added, dropped), group in alike.items():
-            yield self._call(added, dropped, group)
+            added = range(max(before.stop, after.start), after.stop)
+            dates = (entry.dates(before), entry.dates(added))
+            group = alike.setdefault(dates, [])
+            group.append((entry, before, added))
+            if len(group) == AMENDED_AT_ONCE:
+                yield self._call(*dates, alike.pop(dates))
+        for dates, group in alike.items():
+            yield self._call(*dates, group)
 
-    def _call(self, added: Dates, dropped: Dates, group: list[Change]) -> ScriptCall:
-        rows = [
-            (entry.state(before), entry.state(after), *map(entry.bar, range(before.stop, after.stop)), entry.meta())
-            for entry, before, after in group
-        ]
-        plan = {"fields": [*added, META], "dropped": dropped, "ttl": self._ttl, "rows": rows}
-        return [self.name(entry.symbol) for entry, _, _ in group], [json.dumps(plan)]
+    def _call(self, had: Dates, added: Dates, group: list[Change]) -> ScriptCall:
+        rows = [(entry.digest(before), *map(entry.bar, new), entry.meta()) for entry, before, new in group]
+        surplus = max(0, len(had) + len(added) - group[0][0].count)
+        plan = {
+            "before": had,
+            "length": len(had) + 1 + len(self._version),
+            "dropped": had[:surplus],
+            "fields": [*added, META],
+            "version": [*itertools.chain.from_iterable(self._version.items())],
+            "ttl": self._ttl,
+            "rows": rows,
+        }
+        names = [self.name(entry.symbol, family) for entry, _, _ in group for family in (FAMILY, STAGED)]
+        return names, [json.dumps(plan)]
 
 
-def fields_of(entry: Entry) -> dict[Any, str]:
+def fields_of(entry: Entry, version: Mapping[str, str]) -> dict[str, str]:
     """All fields of a symbol's hash."""
-    return {**entry.bars(), STATE: entry.state(entry.fed), META: entry.meta()}
+    return {**entry.bars(), META: entry.meta(), **version}
+
+
+def hash_in(answer: Any) -> dict[str, str] | None:
+    """The fields that HGETALL has answered; None for the error of a key of another type. Raises redis-py's other errors."""
+    import redis
+
+    if isinstance(answer, redis.ResponseError) and "WRONGTYPE" in str(answer):
+        return None
+    if isinstance(answer, Exception):
+        raise answer
+    return dict(answer)

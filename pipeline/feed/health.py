@@ -16,6 +16,7 @@ from pipeline.feed.hashes import Hashes, fields_of
 from pipeline.feed.levels import levels
 from pipeline.feed.server import ENDLESS, lifetimes
 from pipeline.feed.state import State
+from pipeline.text import shown
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -72,23 +73,27 @@ def _feed_problems(client: Redis, feed: Feed, state: State | None, session: dt.d
         yield f"it was last updated for {state.day}"
     if state.session != session:
         yield f"it ends with session {state.session}, and should with {session}"
-    yield from _count_problems(len(Hashes(client).present()), feed, state)
-    yield from _content_problems(client, feed)
+    hashes = Hashes(client, state.version())
+    yield from _count_problems(hashes.present(), feed, state)
+    yield from _content_problems(client, hashes, feed, state)
 
 
-def _count_problems(count: int, feed: Feed, state: State) -> Iterator[str]:
-    if count != state.synced:
-        yield f"it has {count} symbols, and {state.synced} were written"
+def _count_problems(present: set[str], feed: Feed, state: State) -> Iterator[str]:
+    count, others = len(present), sorted(present.symmetric_difference(state.symbols))
+    if others:
+        named = ", ".join(map(shown, others[:NAMED]))
+        yield f"it has {count} symbols, and {state.synced} were written: {named} {'is' if len(others) == 1 else 'are'} missing or too many"
     least = min(settings().min_keys, feed.on_list)
     if count < least:
         yield f"it has {count} symbols, fewer than {least} ([redis] min_keys, or the length of the watchlist)"
 
 
-def _content_problems(client: Redis, feed: Feed) -> Iterator[str]:
-    hashes = Hashes(client)
+def _content_problems(client: Redis, hashes: Hashes, feed: Feed, state: State) -> Iterator[str]:
     samples = _samples(feed)
     for symbol, found in hashes.read(samples).items():
-        if found != fields_of(feed.entries[symbol]):
+        if found is None:
+            yield f"{hashes.name(symbol)} is no hash"
+        elif found != fields_of(feed.entries[symbol], state.version()):
             yield f"{symbol} differs from the replica" if found else f"{symbol} is missing"
     for name, lifetime in lifetimes(client, map(hashes.name, samples)):
         if lifetime == ENDLESS:
@@ -100,7 +105,7 @@ def _trigger_problems(client: Redis, update: State) -> Iterator[str]:
     found = {name: text for name, text in signals.read(client).items() if signals.session_of(name) == update.session}
     for name in sorted(wanted.keys() | found.keys()):
         if name not in wanted:
-            yield f"{name} is a trigger that its session does not have"
+            yield f"{shown(name)} is a trigger that its session does not have"
         elif name not in found:
             yield f"{name} is missing"
         elif signals.levels_in(found[name]) != signals.comparable(wanted[name]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,14 @@ from pipeline.errors import (
     RedisRefusedError,
     RedisUnreachableError,
 )
+from pipeline.text import shown
 
 if TYPE_CHECKING:
     from redis import Redis, RedisError
 
-#: Symbols in one transaction, or in one call of a script: the server does nothing else for its milliseconds.
+logger = logging.getLogger("pipeline")
+
+#: Keys in one pipeline, or in one command or script that takes several.
 CHUNK = 100
 
 #: Entries that SCAN looks at in one step.
@@ -73,6 +77,7 @@ def _client() -> Redis:
         return redis.Redis.from_url(
             section.url,
             decode_responses=True,
+            encoding_errors="surrogateescape",  # others may write names and values that are not UTF-8
             protocol=2,  # what every server speaks
             socket_timeout=section.timeout,
             socket_connect_timeout=section.timeout,
@@ -148,6 +153,14 @@ def lifetimes(client: Redis, names: Iterable[str]) -> Iterator[tuple[str, int]]:
         for name in group:
             pipe.ttl(name)
         yield from zip(group, pipe.execute(), strict=True)
+
+
+def cleared(client: Redis, name: str, kind: str) -> None:
+    """Delete a key of ours that somebody has made one of another type, since no command of ours can use it."""
+    found = client.type(name)
+    if found not in (kind, "none"):
+        logger.warning("deleted %s in Redis: it was a %s, and has to be a %s", shown(name), found, kind)
+        client.unlink(name)
 
 
 #: The keys and the arguments of one call of a script.

@@ -9,7 +9,6 @@ import dataclasses
 import datetime as dt
 import json
 import logging
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pipeline.config import redis as settings
@@ -43,6 +42,11 @@ class State:
     updated: int
     removed: int
     symbols: list[str]
+    schema: int = SCHEMA
+
+    def version(self) -> dict[str, str]:
+        """The fields that every hash of this update has."""
+        return {"sync_id": self.sync_id, "session": str(self.session), "schema": str(self.schema)}
 
     def as_json(self) -> str:
         return json.dumps(vars(self), default=lambda value: value.isoformat(), separators=(",", ":"))
@@ -52,6 +56,8 @@ class State:
         """None for a text that is not of this shape: somebody else's, or another version's."""
         try:
             facts = json.loads(text)
+            if facts["schema"] != SCHEMA:
+                return None
             moment = dt.datetime.fromisoformat(facts.pop("at"))
             day, session = (dt.date.fromisoformat(facts.pop(name)) for name in ("day", "session"))
             return cls(at=moment, day=day, session=session, **facts)
@@ -79,19 +85,6 @@ def look(stage: str) -> tuple[State | None, bool]:
     except PipelineError as error:
         logger.debug("taken for an empty Redis: %s", error)
         return None, False
-
-
-def publish(client: Redis, state: State, gone: Iterable[str]) -> None:
-    """Name the update, the last thing that is written, and remove the keys `gone`, all at one moment."""
-    stages, lifetime = key(STAGES), seconds(settings().ttl_days)
-    pipe = client.pipeline(transaction=True)
-    for name in gone:
-        pipe.unlink(name)
-    pipe.delete(stages)
-    pipe.hset(stages, "SyncRedis", state.sync_id)
-    pipe.expire(stages, lifetime)
-    pipe.set(key(LAST_UPDATE), state.as_json(), ex=lifetime)
-    pipe.execute()
 
 
 def tick(client: Redis, stage: str, state: State) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import uuid
 from typing import TYPE_CHECKING
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 from pipeline import calendar
 from pipeline.config import redis as settings
 from pipeline.errors import ConfigurationError
-from pipeline.feed import state as redis_state
 from pipeline.feed.content import Feed
 from pipeline.feed.hashes import AMENDED, Hashes
-from pipeline.feed.state import State
+from pipeline.feed.server import cleared, key
+from pipeline.feed.state import LAST_UPDATE, STAGES, State
+from pipeline.feed.switch import UPDATES, Changes, switch
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -33,29 +35,51 @@ def choose_mode(last: State | None, day: dt.date, force_full: bool) -> str:
 def sync(client: Redis, feed: Feed, force_full: bool = False) -> State:
     """Write the feed; what was done, which is also what Redis now says of itself.
 
-    May be killed at any moment: every hash is old or new, and the next call finishes.
+    May be killed at any moment: the feed is the version before or the one behind. Raises RedisOvertakenError when another
+    run feeds the same keys.
     """
     check_lifetime()
-    last = redis_state.read(client)
-    mode = choose_mode(last, feed.day, force_full)
-    hashes = Hashes(client)
-    present = hashes.present()
-    outcomes: dict[str, int] = {}
-    if last is not None and mode != FULL:
-        known = [entry for symbol, entry in feed.entries.items() if symbol in present]
-        outcomes = hashes.amend(known, str(last.day))
-    whole = [entry for symbol, entry in feed.entries.items() if not outcomes.get(symbol)]
-    hashes.write(whole)
-    gone = present - feed.entries.keys()
-    new = len(feed.entries.keys() - present)
-    amended = sum(outcome == AMENDED for outcome in outcomes.values())
+    mend(client)
+    text: str | None = client.get(key(LAST_UPDATE))  # type: ignore[assignment]
+    last = State.from_json(text) if text else None
     state = State(
-        sync_id=uuid.uuid4().hex, at=calendar.now(), day=feed.day, session=feed.session, mode=mode,
-        synced=len(feed.entries), total=feed.on_list, new=new, updated=len(whole) + amended - new,
-        removed=len(gone), symbols=sorted(feed.entries),
+        sync_id=uuid.uuid4().hex, at=calendar.now(), day=feed.day, session=feed.session,
+        mode=choose_mode(last, feed.day, force_full), synced=len(feed.entries), total=feed.on_list, new=0, updated=0,
+        removed=0, symbols=sorted(feed.entries),
     )  # fmt: skip
-    redis_state.publish(client, state, map(hashes.name, gone))
+    hashes = Hashes(client, state.version())
+    hashes.sweep()
+    changes = make(hashes, feed, None if last is None or state.mode == FULL else str(last.day))
+    state = dataclasses.replace(
+        state,
+        new=len(changes.new),
+        updated=len(changes.changed) + len(changes.amended),
+        removed=len(changes.removed),
+    )
+    switch(client, hashes, text, state, changes)
     return state
+
+
+def make(hashes: Hashes, feed: Feed, day: str | None) -> Changes:
+    """Make all hashes of a version: from those that were fed as of `day` where that is possible, else whole."""
+    present = hashes.present()
+    known = [entry for symbol, entry in feed.entries.items() if symbol in present]
+    outcomes = hashes.amend(known, day) if day else {}
+    whole = {symbol: entry for symbol, entry in feed.entries.items() if not outcomes.get(symbol)}
+    hashes.stage(whole.values())
+    return Changes(
+        new=feed.entries.keys() - present,
+        removed=present - feed.entries.keys(),
+        changed=whole.keys() & present,
+        amended=[symbol for symbol, outcome in outcomes.items() if outcome == AMENDED],
+    )
+
+
+def mend(client: Redis) -> None:
+    """Delete those of our own keys that are of another type than they have to be, and name them."""
+    kinds = {LAST_UPDATE: "string", STAGES: "hash", UPDATES: "stream"}
+    for name, kind in kinds.items():
+        cleared(client, key(name), kind)
 
 
 def check_lifetime() -> None:

@@ -4,7 +4,6 @@ The daily pipeline is never touched: what a run leaves behind in the database is
 """
 
 import itertools
-import json
 import os
 import re
 import signal
@@ -28,9 +27,10 @@ from pipeline.errors import (
 from pipeline.feed import hashes as redis_hashes
 from pipeline.feed import mirror as metrics
 from pipeline.feed.server import chunks, connect
+from pipeline.feed.switch import switch
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.redis_sync import RedisWatchlistSync
-from tests.feed.test_sync import assert_holds
+from tests.feed.test_sync import assert_holds, assert_is_whole, update_of
 from tests.support.feed import DAY, NEXT, FeedData
 from tests.support.runs import run_here
 from tests.support.servers import RedisServer, binary, is_before_seven
@@ -192,23 +192,45 @@ def test_restarted_in_the_middle(server, data, errors, monkeypatch, mode, surviv
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(redis_hashes, "CHUNK", 2)
+        patched.setattr(redis_hashes, "AMENDED_AT_ONCE", 2)
         patched.setattr(redis_hashes.Hashes, "_call", killing(redis_hashes.Hashes._call))
-        patched.setattr(redis_hashes, "chunks", lambda items: map(killing(list), chunks(items, 2)))
+        patched.setattr(redis_hashes, "fields_of", killing(redis_hashes.fields_of))
+        patched.setattr(redis_hashes, "chunks", lambda items: chunks(items, 2))
         fails_with(errors, RedisUnreachableError, "cannot be reached", day)
     server.start()
     with server.client() as client:
-        for name in client.scan_iter("nasdaq:watchlist_data:*"):  # each symbol is old or new
-            fields = client.hgetall(name)
-            found = {date: json.loads(bar) for date, bar in fields.items() if date[0].isdigit()}
-            assert found in [data.hash_of(name.rpartition(":")[2], each) for each in (DAY, day)]
-        state = client.get("nasdaq:watchlist_last_update")
-        assert (json.loads(state)["day"] if state else None) == (
-            str(DAY) if survives and mode == "incremental" else None
-        )
+        if survives and mode == "incremental":
+            assert_is_whole(client, data)
+            assert update_of(client)["day"] == str(DAY)
+        else:
+            assert client.get("nasdaq:watchlist_last_update") is None
     assert run_here(RedisWatchlistSync(date=day))
     with server.client() as client:
         assert_holds(client, data, day, data.symbols[:8] if day == DAY else data.symbols[:10])
+
+
+@pytest.mark.parametrize("survives", [False, True])
+def test_killed_at_the_switch(server, data, errors, monkeypatch, survives):
+    """The server goes away between the last hash and the renames."""
+    if survives:
+        server.options |= {"appendonly": "yes", "appendfsync": "always"}
+        server.restart()
+    repairs(server, data)
+    data.scans[NEXT] = data.symbols[2:10]
+    data.finish(NEXT)
+
+    def killing(*arguments):
+        server.kill()
+        return switch(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.feed.sync.switch", killing)
+        fails_with(errors, RedisUnreachableError, "cannot be reached", NEXT)
+    server.start()
+    with server.client() as client:
+        if survives:
+            assert_is_whole(client, data)
+    repairs(server, data, NEXT, 10)
 
 
 def test_a_read_only_replica_of_the_server(server, data, errors, tmp_path, settings):

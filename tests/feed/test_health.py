@@ -61,6 +61,11 @@ def damaged(redis, kind):
         redis.hset(name, "meta", "{}")
     elif kind == "too many":
         redis.hset(KEY + "ZZZ", "meta", "{}")
+    elif kind == "no utf-8":
+        redis.set(KEY.encode() + b"\xff", "x")
+    elif kind == "wrong type":
+        redis.delete(name)
+        redis.rpush(name, "x")
     elif kind == "for ever":
         redis.persist(name)
     elif kind == "no update":
@@ -70,9 +75,10 @@ def damaged(redis, kind):
 
 
 DAMAGES = {
-    "missing": "it has 14 symbols, and 15 were written", "changed bar": "S004 differs from the replica",
+    "missing": "it has 14 symbols, and 15 were written: S004 is missing or too many", "changed bar": "S004 differs from the replica",
     "lost bar": "S004 differs from the replica", "changed facts": "S004 differs from the replica",
-    "too many": "it has 16 symbols, and 15 were written", "for ever": "S004 would stay for ever",
+    "too many": "it has 16 symbols, and 15 were written: ZZZ is",
+    "no utf-8": r"15 were written: \\udcff is missing or too many", "wrong type": "nasdaq:watchlist_data:S004 is no hash", "for ever": "S004 would stay for ever",
     "no update": "it has no watchlist_last_update", "foreign update": "it has no watchlist_last_update",
 }  # fmt: skip
 
@@ -136,7 +142,7 @@ def test_a_message_names_five_problems_and_counts_the_others(redis, fed, setting
     problems = str(raised.value).partition(" is not healthy: ")[2].partition(". The next run")[0].split("; ")
     assert len(problems) == 6
     assert problems[:2] == [
-        "it has 7 symbols, and 15 were written",
+        "it has 7 symbols, and 15 were written: S000, S001, S002, S003, S004 are missing or too many",
         "it has 7 symbols, fewer than 10 ([redis] min_keys, or the length of the watchlist)",
     ]
     assert problems[5] == "and 5 more"

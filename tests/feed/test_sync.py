@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import random
 import signal
 import subprocess
 import sys
@@ -10,14 +9,16 @@ import threading
 
 import luigi.configuration
 import pytest
+import redis as redis_package
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from pipeline.errors import ConfigurationError, FeedOutdatedError
+from pipeline.errors import ConfigurationError, FeedOutdatedError, RedisOvertakenError, RedisUnhealthyError
 from pipeline.feed.content import check_session, read_feed
 from pipeline.feed.hashes import Hashes
 from pipeline.feed.server import connect
+from pipeline.feed.switch import switch
 from pipeline.feed.sync import FULL, INCREMENTAL, NEW_SYMBOLS, sync
 from tests.support.feed import DAY, NEXT, SATURDAY, SESSIONS, TUESDAY, FeedData, bars_in
 
@@ -45,17 +46,36 @@ def publish_and_sync(data, day, **options):
 
 def assert_holds(redis, data, day, symbols):
     """Redis holds these symbols with the bars that the tables were filled with, and nothing more."""
+    state = json.loads(redis.get("nasdaq:watchlist_last_update"))
     assert sorted(key.removeprefix(KEY) for key in redis.scan_iter(f"{KEY}*")) == sorted(symbols)
+    assert not list(redis.scan_iter("nasdaq:watchlist_staged:*")) + list(redis.scan_iter("nasdaq:watchlist_replaced:*"))
     for symbol in symbols:
         fields = redis.hgetall(KEY + symbol)
         wanted = data.hash_of(symbol, day)
         assert bars_in(fields) == wanted
         meta = json.loads(fields["meta"])
         assert (meta["bars"], meta["first_date"], meta["last_date"]) == (len(wanted), min(wanted), max(wanted))
+        assert {name: fields[name] for name in ("sync_id", "session", "schema")} == {
+            "sync_id": state["sync_id"], "session": state["session"], "schema": "2",
+        }  # fmt: skip
+        assert len(fields) == len(wanted) + 4
         assert 0 < redis.ttl(KEY + symbol) <= 14 * 86_400
-    state = json.loads(redis.get("nasdaq:watchlist_last_update"))
     assert state["symbols"] == sorted(symbols)
     assert (state["day"], state["synced"]) == (str(day), len(symbols))
+
+
+def update_of(redis):
+    return json.loads(redis.get("nasdaq:watchlist_last_update"))
+
+
+def assert_is_whole(redis, data):
+    """Each symbol of the last update, and no other, has the bars of its day and the version that it names."""
+    update = update_of(redis)
+    assert sorted(key.removeprefix(KEY) for key in redis.scan_iter(f"{KEY}*")) == update["symbols"]
+    for symbol in update["symbols"]:
+        fields = redis.hgetall(KEY + symbol)
+        assert bars_in(fields) == data.hash_of(symbol, dt.date.fromisoformat(update["day"]))
+        assert fields["sync_id"] == update["sync_id"]
 
 
 def test_the_first_sync_is_full(redis, data):
@@ -95,14 +115,14 @@ def test_an_ordinary_day_sends_the_new_bar_alone(redis, data, scanned):
     commands = written(redis, lambda: synced(NEXT))
     sent = redis.info("stats")["total_net_input_bytes"] - before
     whole = sum(len(json.dumps(redis.hgetall(KEY + symbol))) for symbol in data.symbols[:8])
-    assert commands["hset"] == 8 + 1 and commands["hdel"] == 8  # the symbols, and the stages
-    assert sent < 0.4 * whole
+    assert commands["hset"] == 8 + 1 and commands["hdel"] == commands["copy"] == 8  # the symbols, and the stages
+    assert sent < 0.5 * whole
 
 
 def test_many_symbols_are_amended_by_several_calls(redis, data, monkeypatch):
     publish_and_sync(data, DAY)
     data.publish(NEXT)
-    monkeypatch.setattr("pipeline.feed.hashes.CHUNK", 3)
+    monkeypatch.setattr("pipeline.feed.hashes.AMENDED_AT_ONCE", 3)
     assert written(redis, lambda: synced(NEXT))["evalsha"] == 3
     assert_holds(redis, data, NEXT, data.symbols[:8])
 
@@ -131,13 +151,14 @@ def last(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*arguments)
 
-with mock.patch(f"pipeline.{function}", last), mock.patch.object(redis_hashes, "CHUNK", 3), connect() as client:
+with mock.patch(f"pipeline.{function}", last), mock.patch.object(redis_hashes, "AMENDED_AT_ONCE", 3), connect() as client:
     redis_sync.sync(client, read_feed(datetime.date.fromisoformat(day)))
 """
 
 
 @pytest.mark.parametrize(
-    ("function", "count"), [("feed.hashes.Hashes._call", 3), ("feed.hashes.fields_of", 2), ("feed.state.publish", 1)]
+    ("function", "count"),
+    [("feed.hashes.Hashes._call", 3), ("feed.hashes.fields_of", 2), ("feed.sync.switch", 1), ("feed.switch._check", 1)],
 )
 def test_killed_in_the_middle(redis, data, data_dir, function, count):
     publish_and_sync(data, DAY)
@@ -146,10 +167,10 @@ def test_killed_in_the_middle(redis, data, data_dir, function, count):
     url = luigi.configuration.get_config().get("redis", "url")
     run = subprocess.run([sys.executable, "-c", KILLED, data_dir, url, str(NEXT), function, str(count)], timeout=60)
     assert run.returncode == -signal.SIGKILL
-    assert json.loads(redis.get("nasdaq:watchlist_last_update"))["day"] == str(DAY)  # named last
-    for symbol in data.symbols[:8]:
-        assert bars_in(redis.hgetall(KEY + symbol)) in (data.hash_of(symbol, DAY), data.hash_of(symbol, NEXT))
-    assert synced(NEXT).mode == INCREMENTAL
+    switched = function == "feed.switch._check"
+    assert update_of(redis)["day"] == str(NEXT if switched else DAY)
+    assert_is_whole(redis, data)
+    assert synced(NEXT).mode == (NEW_SYMBOLS if switched else INCREMENTAL)
     assert_holds(redis, data, NEXT, data.symbols[:12])
 
 
@@ -235,15 +256,98 @@ def test_an_empty_watchlist_is_an_empty_feed(redis, data):
 
 
 @pytest.mark.parametrize(
-    "damage", ["del {key}", "set {key} text", "hdel {key} state", "hdel {key} meta", "rpush other:{key} 1"]
-)
-def test_what_was_lost_or_overwritten_is_repaired_by_the_next_sync(redis, data, damage):
+    "damage",
+    [
+        "del {key}", "set {key} text", "hdel {key} meta", "hset {key} meta {{}}", "hdel {key} sync_id", "hset {key} sync_id x",
+        "hdel {key} 2024-02-14", "hset {key} 2024-02-14 {{}}", "hset {key} 2024-02-17 {{}}", "hset {key} more 1",
+        "persist {key}", "expire {key} 5", "rpush other:{key} 1", "hset nasdaq:watchlist_data:ZZZ a b",
+        "set nasdaq:watchlist_data:ZZZ x", "set nasdaq:watchlist_staged:ZZZ x", "rpush nasdaq:watchlist_replaced:S001 x",
+        "rpush nasdaq:watchlist_last_update x", "set nasdaq:watchlist_stages x", "set nasdaq:watchlist_updates x",
+        "set nasdaq:watchlist_last_update []", "del nasdaq:watchlist_last_update",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("day", [DAY, NEXT])
+def test_what_was_damaged_is_repaired_by_the_next_sync(redis, data, damage, day):
     publish_and_sync(data, DAY)
-    if damage.startswith("set"):
-        redis.delete(KEY + "S001")
-    redis.execute_command(*damage.format(key=KEY + "S001").split())
-    publish_and_sync(data, NEXT)
-    assert_holds(redis, data, NEXT, data.symbols[:8])
+    command, name, *rest = damage.format(key=KEY + "S001").split()
+    if command in ("set", "rpush"):
+        redis.delete(name)
+    redis.execute_command(command, name, *rest)
+    publish_and_sync(data, day)
+    assert_holds(redis, data, day, data.symbols[:8])
+    assert redis.type("nasdaq:watchlist_updates") == "stream"
+
+
+@pytest.mark.parametrize("name", [b"nasdaq:watchlist_data:\xff\xfe", b"nasdaq:watchlist_staged:\xff"])
+def test_a_name_or_a_value_that_is_no_utf_8_is_repaired_by_the_next_sync(redis, redis_server, data, name):
+    publish_and_sync(data, DAY)
+    with redis_package.Redis(port=redis_server.port) as client:
+        client.set(name, b"\xff")
+        client.hset(KEY + "S001", "2024-02-14", b"\xff\x00")
+        client.hset(KEY + "S002", b"\xfe", b"\xff")
+    publish_and_sync(data, DAY)
+    assert_holds(redis, data, DAY, data.symbols[:8])
+
+
+def entries(redis):
+    return [
+        {name: json.loads(value) if value[0] == "[" else value for name, value in fields.items()}
+        for _, fields in redis.xrange("nasdaq:watchlist_updates")
+    ]
+
+
+def test_each_switch_is_told_on_the_stream(redis, data):
+    data.scans = {DAY - dt.timedelta(days=6): data.symbols[:3], DAY: data.symbols[2:8]}
+    first = publish_and_sync(data, DAY)
+    data.scans[NEXT] = data.symbols[6:10]
+    data.corrections["S004", DAY] = (1.0, 2.0, 0.5, 1.5, 7)
+    second = publish_and_sync(data, NEXT)
+    third = synced(NEXT)
+    assert entries(redis) == [
+        {"day": "2024-02-15", "session": "2024-02-15", "sync_id": first.sync_id, "mode": "full", "schema": "2",
+         "new": data.symbols[:8], "removed": [], "changed": [], "amended": []},
+        {"day": "2024-02-16", "session": "2024-02-16", "sync_id": second.sync_id, "mode": "incremental", "schema": "2",
+         "new": ["S008", "S009"], "removed": ["S000", "S001"], "changed": ["S004"],
+         "amended": ["S002", "S003", "S005", "S006", "S007"]},
+        {"day": "2024-02-16", "session": "2024-02-16", "sync_id": third.sync_id, "mode": "new_symbols", "schema": "2",
+         "new": [], "removed": [], "changed": [], "amended": []},
+    ]  # fmt: skip
+    assert 0 < redis.ttl("nasdaq:watchlist_updates") <= 14 * 86_400
+
+
+def test_a_sync_that_another_one_has_overtaken_changes_nothing(redis, data, monkeypatch):
+    publish_and_sync(data, DAY)
+    data.publish(NEXT)
+
+    def overtaken(*arguments):
+        monkeypatch.undo()
+        synced(NEXT)
+        return switch(*arguments)
+
+    monkeypatch.setattr("pipeline.feed.sync.switch", overtaken)
+    with pytest.raises(
+        RedisOvertakenError, match="run again: luigi --module pipeline RedisWatchlistSync --date 2024-02-16"
+    ):
+        synced(NEXT)
+    assert_is_whole(redis, data)
+    assert len(entries(redis)) == 2
+
+
+def test_hashes_that_were_lost_before_the_switch_are_noticed(redis, data, monkeypatch):
+    """As on a server that throws keys away when it is full."""
+    publish_and_sync(data, DAY)
+
+    def losing(client, *arguments):
+        redis.delete("nasdaq:watchlist_staged:S003")
+        return switch(client, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.feed.sync.switch", losing)
+        with pytest.raises(RedisUnhealthyError, match="lost 1 of 8 symbols"):
+            synced(DAY)
+    assert redis.get("nasdaq:watchlist_last_update") is None
+    assert synced(DAY).mode == FULL
+    assert_holds(redis, data, DAY, data.symbols[:8])
 
 
 FOREIGN = {
@@ -266,7 +370,7 @@ def test_a_prefix_with_the_signs_of_a_pattern_is_a_plain_name(redis, data, setti
     publish_and_sync(data, DAY)
     publish_and_sync(data, NEXT)
     with connect() as client:
-        assert Hashes(client).present() == set(data.symbols[:8])
+        assert Hashes(client, {}).present() == set(data.symbols[:8])
     assert redis.get("aXbc:watchlist_data:S999") == "foreign"
 
 
@@ -320,40 +424,52 @@ def test_a_ttl_that_would_end_within_the_watch_is_refused(redis, data, settings)
         synced(DAY)
 
 
-def test_a_reader_never_sees_half_a_symbol_nor_an_empty_list(redis, redis_server, data):
-    """Readers at full speed while the feed goes back and forth between two days and two bases of adjustment."""
+def whole_version(client):
+    """A version as docs/redis.md has it read: the update, and the hashes that name it; and how often it was begun anew."""
+    for attempt in range(1000):
+        update = json.loads(client.get("nasdaq:watchlist_last_update"))
+        pipe = client.pipeline(transaction=False)
+        for symbol in update["symbols"]:
+            pipe.hgetall(KEY + symbol)
+        found = dict(zip(update["symbols"], pipe.execute(), strict=True))
+        if all(fields.get("sync_id") == update["sync_id"] for fields in found.values()):
+            return update, found, attempt
+    raise AssertionError("no whole version")
+
+
+def test_a_reader_sees_one_version_or_the_other_whole(redis, redis_server, data):
+    """Readers at full speed while the feed goes back and forth between two days, two lists and two bases of adjustment."""
     data.publish(NEXT)
     before = read_feed(NEXT)
     data.splits = dict.fromkeys(data.symbols, 3.0)
+    data.scans[TUESDAY] = data.symbols[4:12]
     data.publish(TUESDAY)
     after = read_feed(TUESDAY)
     with connect() as client:
         sync(client, before)
-    valid = {symbol: [data_of(before, symbol), data_of(after, symbol)] for symbol in before.entries}
+    valid = {str(feed.day): {symbol: data_of(feed, symbol) for symbol in feed.entries} for feed in (before, after)}
     wrong, seen, stop = [], set(), threading.Event()
 
     def read():
         with redis_server.client() as reader:
             while not stop.is_set():
-                symbols = json.loads(reader.get("nasdaq:watchlist_last_update"))["symbols"]
-                symbol = random.choice(symbols)
-                found = bars_in(reader.hgetall(KEY + symbol))
-                seen.add(len(symbols))
-                if found not in valid[symbol]:
-                    wrong.append((symbol, len(found)))
+                update, found, _ = whole_version(reader)
+                seen.add(update["day"])
+                if {symbol: bars_in(fields) for symbol, fields in found.items()} != valid[update["day"]]:
+                    wrong.append(update["day"])
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for thread in readers:
         thread.start()
     with connect() as client:
-        for _ in range(30):
-            sync(client, after, force_full=True)
+        for _ in range(20):
+            sync(client, after)
             sync(client, before, force_full=True)
     stop.set()
     for thread in readers:
         thread.join()
     assert not wrong
-    assert seen == {8}
+    assert seen == {"2024-02-16", "2024-02-20"}
 
 
 def data_of(feed, symbol):
