@@ -57,3 +57,9 @@ def test_redis_sync(benchmark: Benchmark) -> None:
 def test_yahoo_download(benchmark: Benchmark, market: SmallMarket) -> None:
     said = benchmark("yahoo_download.py", market.url, "2", "--rounds", "1", "--sessions", "60")
     assert re.search(r"ratio of the medians \d", said)
+
+
+@pytest.mark.slow
+def test_kills(benchmark: Benchmark) -> None:
+    said = benchmark("kills.py", "--moments", "1", "--way", "day, local, 1 worker")
+    assert re.search(r"\| day, local, 1 worker \| \d+ \| 1 of \d+ \|.*\| 0 \|", said)
