@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from pipeline.market.evidence import Evidence
 
+#: So many symbols may lack a session whatever their share of the universe: a small one moves in large steps.
+FEW = 5
+
 
 @dataclasses.dataclass(frozen=True)
 class Coverage:
@@ -116,8 +119,9 @@ def refusal(evidence: Evidence, session: dt.date) -> Refusal | None:
     repeated = repeated_bars(evidence, session)
     if repeated:
         return Refusal(SourceOutageError(_repeated(session, repeated, found)), True)
-    there = 1 - (found.not_traded + without) / max(found.expected - found.unknown + found.lost, 1)
-    lacks_session = there < max(limits.min_traded, before - limits.max_traded_drop)
+    absent = found.not_traded + without
+    there = 1 - absent / max(found.expected - found.unknown + found.lost, 1)
+    lacks_session = there < limits.min_traded or (absent > FEW and there < before - limits.max_traded_drop)
     if lacks_session and without > found.failed / 2:
         return Refusal(SourceOutageError(_session_absent(session, found, before)), True)
     if found.coverage < limits.min_coverage and found.lost > found.failed:
