@@ -78,13 +78,13 @@ class Overview:
     def __init__(self) -> None:
         self._journal = list(live_runs())
         self._tables: dict[str, list[dict[str, Any]]] = dict.fromkeys(_QUERIES, [])
-        self._medians: dict[str, float] = {}
+        self._usual: dict[str, tuple[float, int]] = {}
         if database_path().exists():
             with reading() as connection:
                 self._tables = {
                     name: records(connection, query) for name, query in _QUERIES.items() if _has(connection, name)
                 }
-                self._medians = durations.medians(connection) if _has(connection, "task_runs") else {}
+                self._usual = durations.usual(connection) if _has(connection, "task_runs") else {}
         self._markers = {row["update_id"] for row in self._rows(MARKERS)}
         self._runs = {(row["task"], row["date"]): row for row in self._rows("task_runs")}
 
@@ -120,7 +120,7 @@ class Overview:
             run["status"] if run["status"] not in HARMLESS else "pending", run["started_at"], run["duration_seconds"],
             combined=run["combined"], tries=run["tries"], reason=run["message"] or "",
         )  # fmt: skip
-        state.usual_seconds = self._medians.get(name)
+        state.usual_seconds = self._usual.get(name, (None, 0))[0]
         if f"{name}:{day}" in self._markers and MarkerTarget(name, day).exists():
             state.state, state.reason = "done", ""
         return state

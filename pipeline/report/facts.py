@@ -11,7 +11,7 @@ from pipeline.config import market
 from pipeline.database.connection import records
 from pipeline.database.markers import MarkerTarget
 from pipeline.report import hit_groups
-from pipeline.runs import journal
+from pipeline.runs import durations, journal
 from pipeline.sources.exchanges import NAMES, configured_exchanges, market_name
 from pipeline.version import code_version
 from pipeline.watchlist.day_view import show_day
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-#: Sessions before this one that durations are compared with, and that highs and lows are new against.
-USUAL, YEAR = 20, 252
+#: Sessions before this one that highs and lows are new against.
+YEAR = 252
 
 
 def facts(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Any]:
@@ -153,18 +153,18 @@ def _corrections(session: dt.date) -> Row | None:
 
 
 def _durations(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:
-    """Seconds that each stage took for this session, and the median of up to 20 sessions before it.
+    """Seconds that each stage took for this session, and what it usually took before.
 
     A run that served several sessions counts with its share. The runs of this very process are in its journal still.
     """
-    usual = {row["task"]: row for row in records(connection, _USUAL, session, USUAL)}
+    usual = durations.usual(connection, before=session)
     took = {row["task"]: row["seconds"] for row in records(connection, _TOOK, session)} | _under_way(session)
     return [
         {
             "task": task,
             "seconds": seconds,
-            "usual": usual.get(task, {}).get("seconds"),
-            "count": usual.get(task, {}).get("count", 0),
+            "usual": usual.get(task, (None, 0))[0],
+            "count": usual.get(task, (None, 0))[1],
         }
         for task, seconds in took.items()
     ]
@@ -173,12 +173,6 @@ def _durations(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:
 _TOOK = """
     SELECT task, arg_max(duration_seconds / combined, started_at) AS seconds FROM task_runs
     WHERE date = ? AND status = 'done' AND pipeline = 'DailyPipeline' GROUP BY task ORDER BY max(started_at)
-"""
-_USUAL = """
-    SELECT task, median(seconds) AS seconds, count(*) AS count FROM (
-        SELECT task, duration_seconds / combined AS seconds FROM task_runs WHERE date < ? AND status = 'done'
-        QUALIFY row_number() OVER (PARTITION BY task ORDER BY date DESC, started_at DESC) <= ?
-    ) GROUP BY task
 """
 
 

@@ -1,7 +1,8 @@
-"""How long a stage usually takes."""
+"""How long a stage usually takes: one rule, for `pipeline status`, the report and the metrics."""
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,16 +12,20 @@ if TYPE_CHECKING:
 RECENT = 20
 
 
-def medians(connection: DuckDBPyConnection) -> dict[str, float]:
-    """The usual duration of each task in seconds: the median of its last 20 runs that were done, of one date each."""
-    return dict(
-        connection.execute(
-            """
-            SELECT task, median(duration_seconds) FROM (
-                SELECT task, duration_seconds, row_number() OVER (PARTITION BY task ORDER BY started_at DESC) AS age
-                FROM task_runs WHERE status = 'done' AND combined = 1 AND duration_seconds IS NOT NULL
-            ) WHERE age <= $recent GROUP BY task
-            """,
-            {"recent": RECENT},
-        ).fetchall()
-    )
+def usual(connection: DuckDBPyConnection, before: dt.date | None = None) -> dict[str, tuple[float, int]]:
+    """The usual duration of each task in seconds, and of how many runs it is the median: the last 20 that were done.
+
+    Runs of one date each count alone: the share that a session had in a combined run says nothing of its own. With
+    `before`, only runs of earlier dates.
+    """
+    rows = connection.execute(
+        """
+        SELECT task, median(duration_seconds), count(*) FROM (
+            SELECT task, duration_seconds, row_number() OVER (PARTITION BY task ORDER BY started_at DESC) AS age
+            FROM task_runs
+            WHERE status = 'done' AND combined = 1 AND duration_seconds IS NOT NULL AND ($before IS NULL OR date < $before)
+        ) WHERE age <= $recent GROUP BY task
+        """,
+        {"recent": RECENT, "before": before},
+    ).fetchall()
+    return {task: (seconds, count) for task, seconds, count in rows}

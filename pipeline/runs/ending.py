@@ -21,7 +21,7 @@ from pipeline.host.owner import this_process
 from pipeline.luigi_private import UNCAUGHT
 from pipeline.masking import masked
 from pipeline.parameters import as_tuple
-from pipeline.runs import alerts, central, command_line, guard, journal, notifications
+from pipeline.runs import alerts, central, command_line, guard, journal, metrics, notifications
 from pipeline.runs.journal import TaskRun
 from pipeline.runs.worker import RunFactory
 
@@ -70,6 +70,14 @@ def _close() -> None:
     alerts.resolve_done(_done(outcome))
     if runs:
         alerts.tell()
+    if runs or unrecorded:
+        _write_metrics()
+
+
+def _write_metrics() -> None:
+    error = guard.error_of(metrics.write)
+    if error is not None:  # what shows the work does not fail it
+        logger.warning("the metrics stay as they were: %s", guard.described(error))
 
 
 def _done(outcome: dict[str, set[luigi.Task]]) -> list[tuple[str, str]]:

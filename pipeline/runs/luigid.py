@@ -68,7 +68,8 @@ def configured_scheduler(folder: pathlib.Path) -> DailyScheduler:
         config.set("scheduler", "record_task_history", "true")
         config.set("task_history", "db_connection", f"sqlite:///{folder / 'history.db'}")
     if importlib.util.find_spec("prometheus_client"):
-        config.set("scheduler", "metrics_collector", "prometheus")
+        config.set("scheduler", "metrics_collector", "custom")
+        config.set("scheduler", "metrics_custom_import", "pipeline.runs.collector.Collector")
     if not (has_history() and importlib.util.find_spec("prometheus_client")):
         logger.warning("no history of runs or no /metrics; for both: .venv/bin/pip install -e '.[luigid]'")
     return DailyScheduler()

@@ -127,10 +127,7 @@ def test_the_usual_duration_is_the_median_of_the_last_twenty(data_dir):
     record("CollectPrices", seconds=1000.0, dates=["2024-02-15", "2024-02-16"], at=9100)  # for two dates at once
     record("CollectSymbols", seconds=3.0)
     with reading() as connection:
-        assert durations.medians(connection) == {
-            "CollectPrices": 9.5,
-            "CollectSymbols": 3.0,
-        }
+        assert durations.usual(connection) == {"CollectPrices": (9.5, 20), "CollectSymbols": (3.0, 1)}
 
 
 def status(*options: str):

@@ -12,7 +12,7 @@ from pipeline.cli.doctor import FAILURE, Finding, examine
 from pipeline.cli.terminal import console, escape
 from pipeline.database.connection import database_path
 from pipeline.masking import masked
-from pipeline.runs import alerts, guard, notifications
+from pipeline.runs import alerts, guard, metrics, notifications
 
 COLOURS = {"ok": "green", "note": "dim", "warning": "yellow", "failure": "bold red"}
 
@@ -57,6 +57,7 @@ def record(texts: list[str]) -> None:
         alerts.raise_alert("doctor", "DailyPipeline", calendar.latest_session(), text)
     if database_path().exists():
         alerts.resolve_findings(texts)
+        metrics.write()
 
 
 def show(findings: list[Finding]) -> None:
