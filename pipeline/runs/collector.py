@@ -7,7 +7,7 @@ from luigi.contrib.prometheus_metric import PrometheusMetricsCollector
 from pipeline.runs import metrics
 
 
-class Collector(PrometheusMetricsCollector):  # type: ignore[misc]
+class Collector(PrometheusMetricsCollector):
     """Luigi's figures, and after them those that the last run, or the doctor, has written."""
 
     def generate_latest(self) -> bytes:
