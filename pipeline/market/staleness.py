@@ -8,6 +8,7 @@ for it (`pipeline backfill --stale`). Until then `stale_sessions` says which the
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline import calendar
@@ -88,10 +89,17 @@ def stale_sessions(connection: DuckDBPyConnection) -> list[dt.date]:
     return [date for (date,) in connection.execute("SELECT DISTINCT date FROM stale_sessions ORDER BY date").fetchall()]
 
 
-def recent_stale(connection: DuckDBPyConnection, session: dt.date) -> list[dt.date]:
-    """The marked sessions before `session` that lie in the overlap of its run, oldest first: those still in the making."""
-    oldest = calendar.session_before(session, market().overlap_sessions)
-    return [day for day in stale_sessions(connection) if oldest <= day < session]
+def recent_stale(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[dt.date]:
+    """The marked sessions that lie in the overlap of a run of `sessions` and are none of them, oldest first.
+
+    Those are still in the making.
+    """
+    spans = [(calendar.session_before(session, market().overlap_sessions), session) for session in sessions]
+    return [
+        day
+        for day in stale_sessions(connection)
+        if day not in sessions and any(oldest <= day < session for oldest, session in spans)
+    ]
 
 
 def settle_session(connection: DuckDBPyConnection, session: dt.date) -> None:

@@ -101,14 +101,23 @@ def _sessions_before(connection: DuckDBPyConnection, sessions: Sequence[dt.date]
         return {}
     rows = connection.execute(
         """
-        WITH counted AS (
-            SELECT date, count(*) AS bars FROM stock_data WHERE date BETWEEN $first AND $last GROUP BY date
+        WITH wanted AS (
+            SELECT unnest($sessions::DATE[]) AS date, unnest($first::DATE[]) AS first
+        ), counted AS (
+            SELECT date, count(*) AS bars FROM stock_data
+            WHERE date BETWEEN (SELECT min(first) FROM wanted) AND (SELECT max(date) FROM wanted) GROUP BY date
         )
-        SELECT later.date, max(earlier.date)
-        FROM counted later JOIN counted earlier ON earlier.date < later.date AND earlier.bars >= $share * later.bars
-        GROUP BY later.date
+        SELECT date, max(earlier.date)
+        FROM wanted
+        JOIN counted later USING (date)
+        JOIN counted earlier ON earlier.date >= first AND earlier.date < later.date AND earlier.bars >= $share * later.bars
+        GROUP BY date
         """,
-        {"first": session_before(min(sessions), REACH), "last": max(sessions), "share": quality().min_traded},
+        {
+            "sessions": list(sessions),
+            "first": [session_before(session, REACH) for session in sessions],
+            "share": quality().min_traded,
+        },
     ).fetchall()
     found: dict[dt.date, dt.date] = dict(rows)
     return {session: found.get(session, session_before(session)) for session in sessions}

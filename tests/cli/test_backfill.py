@@ -64,7 +64,7 @@ def test_one_collection_one_spark_job_and_one_replica(
     assert done["CollectPrices"] == (1, len(DAYS))
     assert done["ComputeIndicators"] == (1, len(DAYS))
     assert done["ReplicateDatabase"][0] == 1
-    assert done["ScanWatchlist"] == (len(DAYS) - 1, 1)
+    assert done["ScanWatchlist"] == (1, len(DAYS))
     assert [
         process for process in processes_of(tmp_path / "data") if "pipeline.runs.luigid" not in process.cmdline()
     ] == []

@@ -3,10 +3,12 @@
 import datetime as dt
 from typing import ClassVar
 
+import luigi
 import pytest
 
 from pipeline.database.connection import writing
 from pipeline.errors import CoverageError, SessionFailedError, SessionNotSettledError
+from pipeline.parameters import SessionParameter
 from pipeline.tasks.base import SessionTask
 from tests.conftest import forget
 from tests.support.runs import run_here
@@ -23,6 +25,7 @@ class Stage(SessionTask):
     bad: ClassVar[dict[str, set[dt.date]]] = {}
     broken: ClassVar[set[str]] = set()
     crashing: ClassVar[dict[str, set[dt.date]]] = {}
+    recovers: ClassVar[bool] = False
 
     def process(self, sessions):
         family = self.task_family
@@ -34,7 +37,7 @@ class Stage(SessionTask):
             for session in sessions:
                 if session in Stage.crashing.get(family, ()):
                     raise IsADirectoryError(21, "Is a directory", f"{session}.html")
-                if session in Stage.bad.get(family, ()):
+                if session in Stage.bad.get(family, ()) and (len(sessions) > 1 or not Stage.recovers):
                     outcomes[session] = CoverageError(f"{session} is bad")
                     continue
                 connection.execute(
@@ -63,6 +66,24 @@ class StageThree(Stage):
 class StageFour(Stage):
     follows = (StageThree,)
     priority = 60
+
+
+class StageFive(Stage):
+    """Follows stages that all run for many sessions at once."""
+
+    follows = (StageTwo,)
+    priority = 50
+
+
+class Whole(luigi.WrapperTask):
+    """As DailyPipeline: one session, which needs every stage, and notices one that a combined run left out."""
+
+    date = SessionParameter()
+    batchable = False
+    priority = 10
+
+    def requires(self):
+        return [stage(date=self.date) for stage in (StageOne, StageTwo, StageFive)]
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +128,20 @@ def test_a_bad_session_fails_alone(stage):
     assert (stage, (BAD,)) in Stage.calls
     assert ("StageThree", (BAD,)) not in Stage.calls
     assert [day for family, day in rows() if family == "StageFour"] == good
+
+
+@pytest.mark.parametrize("stage", ["StageOne", "StageTwo", "StageFive"])
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_bad_session_is_noticed_where_every_stage_runs_for_many(stage, is_back, monkeypatch):
+    """By the wrapper of the session, which fails: its stages are done once more, alone, after the others."""
+    Stage.bad = {stage: {BAD}}
+    monkeypatch.setattr(Stage, "recovers", is_back)
+    assert not run_here(*(Whole(date=day) for day in DAYS))
+    good = [day for day in DAYS if day != BAD]
+    assert [day for family, day in rows() if family == "StageFive"] == (DAYS if is_back else good)
+    assert Stage.calls[0] == ("StageOne", tuple(DAYS))
+    assert Stage.calls[-1] == ("StageFive" if is_back else stage, (BAD,))
+    assert Whole(date=BAD).complete() == is_back
 
 
 def test_two_bad_sessions_fail_alone_each():
