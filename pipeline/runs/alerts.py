@@ -14,6 +14,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from luigi.task_register import Register, TaskClassException
+
 from pipeline import calendar
 from pipeline.config import alerts
 from pipeline.database.connection import database_path, reading, records, writing
@@ -26,15 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pipeline")
 
-REDIS_TASKS = {
-    "RedisWatchlistSync",
-    "ManualFullSync",
-    "SyncRedis",
-    "CheckRedisHealth",
-    "PrepareSignals",
-    "CleanUpRedis",
-}
-
 #: What people run; each of their dates is done or not.
 PIPELINES = ("DailyPipeline", "RedisWatchlistSync")
 
@@ -43,8 +36,11 @@ _VARYING = re.compile(r"(?<!HTTP )\b\d[\d.,:%T+-]*\b|\b[0-9a-f]{16,}\b")
 
 
 def pipeline_of(task: str) -> str:
-    """The pipeline that a task belongs to."""
-    return "RedisWatchlistSync" if task in REDIS_TASKS else "DailyPipeline"
+    """The pipeline that a task belongs to, as its class says; DailyPipeline for one that says nothing, or is gone."""
+    try:
+        return str(getattr(Register.get_task_cls(task), "belongs_to", PIPELINES[0]))
+    except TaskClassException:
+        return PIPELINES[0]
 
 
 def cause_of(task: str, message: str) -> str:

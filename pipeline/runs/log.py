@@ -47,8 +47,17 @@ def plain_errors(record: logging.LogRecord) -> bool:
     return True
 
 
+#: The dates of a combined run, as a task's name has them.
+_DATES = re.compile(r"(\d{4}-\d\d-\d\d)((?:,\d{4}-\d\d-\d\d)+),(\d{4}-\d\d-\d\d)")
+
+
+def with_spans(text: str) -> str:
+    """The text with three dates and more in a row named by the first, the last and their number."""
+    return _DATES.sub(lambda found: f"{found[1]} to {found[3]}, {found[2].count(',') + 2} sessions", text)
+
+
 class LineFormatter(logging.Formatter):
     """Named by config/logging.ini. One record begins one line, whatever its text holds: what cannot be seen is written out, further lines are indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return shown(super().format(record)).replace("\n", "\n    ")
+        return with_spans(shown(super().format(record))).replace("\n", "\n    ")

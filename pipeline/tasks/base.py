@@ -37,7 +37,8 @@ class SessionTask(luigi.Task):
     """One stage of one session.
 
     Subclasses name the stages they follow and the table they fill, and write `process`. `heading` is what a person calls
-    the stage, `rows` the table and column of the date of rows that it alone makes, for a session, and nobody else needs.
+    the stage, `rows` the table and column of the date of rows that it alone makes, for a session, and nobody else needs,
+    `belongs_to` the pipeline that its runs and alerts are recorded under.
     """
 
     date = SessionParameter()
@@ -45,6 +46,7 @@ class SessionTask(luigi.Task):
     follows: ClassVar[tuple[type[luigi.Task], ...]] = ()
     table: ClassVar[str] = ""
     heading: ClassVar[str] = ""
+    belongs_to: ClassVar[str] = "DailyPipeline"
     rows: ClassVar[tuple[tuple[str, str], ...]] = ()
     resources = {"duckdb": 1}
     max_batch_size = 2000

@@ -41,6 +41,7 @@ class RedisStage(MixinNaiveBulkComplete, SessionTask):
     force_full = luigi.BoolParameter(default=False, description="write every symbol anew, also when the date is done")
 
     table = "redis"
+    belongs_to = "RedisWatchlistSync"
     resources = {"redis": 1, "duckdb": 1}
     batchable = False
 

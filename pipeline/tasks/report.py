@@ -15,6 +15,7 @@ from pipeline.report.index_page import index_path, render_index
 from pipeline.report.page import neighbours, pages, render, report_path
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.notify import NotifySuccess
+from pipeline.tasks.progress import Bar
 from pipeline.watchlist import track_record
 from pipeline.watchlist.day_view import create_day_views
 
@@ -48,7 +49,7 @@ class GenerateReport(SessionTask):
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         wanted = [*sessions, *neighbours(sessions)]
         told: dict[dt.date, dict[str, Any]] = {}
-        with reading() as connection:
+        with Bar("pages", self.say) as bar, reading() as connection:
             track_record.prepare(connection, wanted)
             for number, session in enumerate(wanted, 1):
                 if number % AT_ONCE == 1:
@@ -60,7 +61,7 @@ class GenerateReport(SessionTask):
                     "median_change": facts["breadth"]["median_change"],
                     "is_provisional": facts["finality"]["is_provisional"],
                 }
-                self.say(f"{number} of {len(wanted)} pages made", 100 * number // len(wanted))
+                bar.advance(number, len(wanted), f"{number} of {len(wanted)} made")
             write_text(index_path(), render_index(connection, told))
         self.finish_all(sessions)
         return {session: told[session] for session in sessions}

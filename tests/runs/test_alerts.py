@@ -303,3 +303,20 @@ def test_open_alerts_are_listed_newest_first_and_others_on_demand(slack, clock):
     runs(("DailyPipeline", DAYS[0], "failed", "x"), ("DailyPipeline", DAYS[0], "done", ""), at=T0 + 9)
     assert [alert.task for alert in alerts.listed()] == ["ScanWatchlist", "CollectPrices"]
     assert [alert.task for alert in alerts.listed(days=1)] == ["DailyPipeline", "ScanWatchlist", "CollectPrices"]
+
+
+def test_every_task_is_recorded_under_the_pipeline_that_it_belongs_to():
+    from pipeline.tasks.redis_sync import RedisStage
+
+    for name in (
+        "CollectPrices",
+        "CloseSession",
+        "DailyPipeline",
+        "ConfirmSession",
+        "RangeTradingDays",
+        "NoLongerThere",
+    ):
+        assert alerts.pipeline_of(name) == "DailyPipeline"
+    feed = {cls.__name__ for cls in RedisStage.__subclasses__()}
+    assert {"SyncRedis", "ManualFullSync"} <= feed
+    assert {alerts.pipeline_of(name) for name in feed} == {"RedisWatchlistSync"}

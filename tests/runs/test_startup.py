@@ -161,3 +161,19 @@ def test_a_secret_is_in_no_printed_form_of_its_section(settings):
 def test_lines_of_luigi_keep_what_is_news(message: str, arguments: tuple[object, ...], line: str | None) -> None:
     record = logging.LogRecord("luigi-interface", logging.INFO, __file__, 1, message, arguments, None)
     assert (record.getMessage() if log.plain_words(record) else None) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "running   A(date=2024-02-14,2024-02-15,2024-02-16)",
+            "running   A(date=2024-02-14 to 2024-02-16, 3 sessions)",
+        ),
+        ("running   A(date=2024-02-14,2024-02-15)", "running   A(date=2024-02-14,2024-02-15)"),
+        ("running   A(date=2024-02-14)", "running   A(date=2024-02-14)"),
+    ],
+)
+def test_the_sessions_of_a_combined_run_are_named_by_their_span(text, shown):
+    record = logging.LogRecord("luigi-interface", logging.INFO, "", 0, text, (), None)
+    assert log.LineFormatter("%(message)s").format(record) == shown
