@@ -2,6 +2,6 @@
 
 In: listings and answers of `sources`. Out: which bars to ask for, and tables that agree with the source. Fills
 `nasdaq_symbols`, `symbol_snapshots`, `session_universe`, `stock_data`, `corporate_actions`, `price_coverage`,
-`price_ranges`, `rejected_bars`, `gaps`, `recollections`, `closed_histories`, `ticker_changes`, `stale_indicators` and `stale_sessions`. The
-rooms from `indicators` on may import it.
+`price_ranges`, `rejected_bars`, `disputed_answers`, `price_disagreements`, `gaps`, `recollections`, `closed_histories`,
+`ticker_changes`, `stale_indicators` and `stale_sessions`. The rooms from `indicators` on may import it.
 """

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ROWS = (
     ("stock_data", "date"),
     ("rejected_bars", "date"),
+    ("price_disagreements", "date"),
     ("price_coverage", "date"),
     ("gaps", "date"),
     ("recollections", "date"),

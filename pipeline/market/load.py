@@ -1,7 +1,8 @@
 """From landed answers to tables, in the transaction of the caller.
 
     raw/prices/D/batch-*.parquet -> evidence.py -> verdicts.py -> here -> stock_data, corporate_actions, rejected_bars,
-                                                                       price_ranges, gaps, disputed_answers
+                                                                       price_ranges, gaps, disputed_answers,
+                                                                       price_disagreements
 
 Only what differs from the stored rows is written, so that a correction is visible by its `fetched_at` and an ordinary
 day touches few rows.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.market.disagreements import note_disagreements
 from pipeline.market.gaps import remember
 from pipeline.market.history import change_bars
 from pipeline.market.verdicts import ADD, ASK_WHOLE, KEEP, REPLACE, TAKE_OVER
@@ -35,6 +37,7 @@ def store_answers(evidence: Evidence) -> dict[str, int]:
     counts["rejected_bars"] = _store_rejected(evidence)
     counts["disputed_answers"] = _store_disputes(evidence)
     _store_actions(evidence)
+    note_disagreements(evidence)
     _store_ranges(evidence)
     remember(evidence)
     return counts

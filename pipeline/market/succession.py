@@ -71,6 +71,8 @@ def _close(connection: DuckDBPyConnection, symbol: str, name: str, session: dt.d
         "stock_data",
         "price_ranges",
         "corporate_actions",
+        "price_disagreements",
+        "disputed_answers",
         "gaps",
         "technical_indicators",
         "stale_indicators",

@@ -23,6 +23,7 @@ CARRIED: dict[str, tuple[str, ...]] = {
     "stock_data": ("date",),
     "corporate_actions": ("date", "kind"),
     "rejected_bars": ("date",),
+    "price_disagreements": ("date",),
     "price_coverage": ("date",),
     "gaps": ("date",),
     "technical_indicators": ("date",),
