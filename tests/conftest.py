@@ -16,10 +16,12 @@ import luigi.task_register
 import pytest
 
 from pipeline import calendar, given
+from pipeline.database.connection import migrate
 from pipeline.database.markers import RowTarget
 from tests.support import processes
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
     from redis import Redis
 
     from tests.support.servers import RedisServer
@@ -145,6 +147,26 @@ def data_dir(tmp_path: pathlib.Path, settings: Callable[..., None]) -> Iterator[
     use_data_dir(tmp_path / "data", settings)
     yield tmp_path / "data"
     forget()
+
+
+@pytest.fixture(scope="session")
+def migrated() -> Iterator[DuckDBPyConnection]:
+    """Every table of the database, in memory."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        migrate(connection)
+        yield connection
+
+
+@pytest.fixture
+def tables(migrated: DuckDBPyConnection) -> Iterator[DuckDBPyConnection]:
+    """The same, in a transaction of which nothing stays: for what only judges and stores rows."""
+    migrated.begin()
+    try:
+        yield migrated
+    finally:
+        migrated.rollback()
 
 
 @pytest.fixture

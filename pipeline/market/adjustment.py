@@ -19,7 +19,7 @@ from pipeline.sources.protocol import BarRequest
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from pipeline.market.evidence import Temporary
+    from pipeline.database.temporary import Temporary
 
 #: Two closes differ when they are this share apart, and more than rounding accounts for: half a cent each way, which
 #: is much of a price below a dollar, where sources give four decimals.

@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pipeline import calendar
+from pipeline.database.temporary import Temporary
 from pipeline.sources.protocol import BarRequest
 
 if TYPE_CHECKING:
@@ -36,32 +36,6 @@ _ANSWER_COLUMNS = """
     symbol VARCHAR, asked_from DATE, asked_to DATE, status VARCHAR, reason VARCHAR, fetched_at TIMESTAMPTZ, date DATE,
     open DOUBLE, high DOUBLE, low DOUBLE, close DOUBLE, volume BIGINT, dividend DOUBLE, split_ratio DOUBLE
 """
-
-
-class Temporary:
-    """Temporary tables on one connection, gone at the end of the block; may be used again on the same connection."""
-
-    def __init__(self, connection: DuckDBPyConnection) -> None:
-        self.connection = connection
-        self._made: dict[str, None] = {}
-
-    def __enter__(self) -> Temporary:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:  # an error ends the transaction, and the tables with it
-            for name in self._made:
-                self.connection.execute(f"DROP TABLE IF EXISTS {name}")
-
-    def make(self, name: str, query: str, parameters: dict[str, Any] | None = None) -> None:
-        """The table `name` of the rows of a query, in the place of one that has the name already."""
-        self._made[name] = None
-        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}", parameters or {})
-
-    def execute(self, query: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        return self.connection.execute(query, parameters or {}).fetchall()
 
 
 class Evidence(Temporary):

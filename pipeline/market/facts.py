@@ -8,7 +8,7 @@ from pipeline.config import quality
 from pipeline.market.adjustment import AGREES, COMMON, compare_with_stored, find_awaited
 
 if TYPE_CHECKING:
-    from pipeline.market.evidence import Temporary
+    from pipeline.database.temporary import Temporary
 
 #: Closes of two evenings are the same when they differ by less than this share.
 SAME = 0.001

@@ -16,7 +16,7 @@ from pipeline.config import market, quality
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from pipeline.market.evidence import Temporary
+    from pipeline.database.temporary import Temporary
 
 #: Sessions back from now whose moment of finality is looked at; answers of today are final for all that is older.
 RECENT = 15

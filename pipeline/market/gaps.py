@@ -17,7 +17,7 @@ from pipeline.sources.protocol import BarRequest
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from pipeline.market.evidence import Temporary
+    from pipeline.database.temporary import Temporary
 
 
 def widen(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> list[BarRequest]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.market.evidence import Temporary
+from pipeline.database.temporary import Temporary
 from pipeline.market.finality import place_finality
 from pipeline.market.staleness import mark_stale_sessions
 from pipeline.market.versions import keep_versions

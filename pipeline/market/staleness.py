@@ -17,7 +17,7 @@ from pipeline.config import indicators, market
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from pipeline.market.evidence import Temporary
+    from pipeline.database.temporary import Temporary
 
 #: A restated history that differs from the stored one by more than its common factor and this share was corrected, too.
 SLACK = 0.002
@@ -106,8 +106,8 @@ def settle_session(connection: DuckDBPyConnection, session: dt.date) -> None:
     """Take the marks off a finished session that are older than its watchlist."""
     connection.execute(
         """
-        DELETE FROM stale_sessions s USING table_updates u
-        WHERE s.date = ? AND u.update_id = 'ScanWatchlist:' || s.date AND s.since < u.inserted
+        DELETE FROM stale_sessions s USING finished_stages f
+        WHERE s.date = ? AND f.stage = 'ScanWatchlist' AND f.session = s.date AND s.since < f.finished_at
         """,
         [session],
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import quality
 
 if TYPE_CHECKING:
-    from pipeline.market.evidence import Temporary
+    from pipeline.database.temporary import Temporary
 
 #: Prices are compared with this relative slack: sources round the four prices of a bar one by one.
 SLACK = 0.001

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.market.evidence import Temporary
+    from pipeline.database.temporary import Temporary
 
 
 def keep_versions(tables: Temporary) -> None:

@@ -88,8 +88,8 @@ def _listing(connection: DuckDBPyConnection, session: dt.date) -> dt.date | None
 def _changes(connection: DuckDBPyConnection, session: dt.date) -> dict[str, list[Row]] | None:
     """Who came to the list, left it, or is on it for another reason than the session before; None without that list."""
     before = session_before(session)
-    scanned = "SELECT 1 FROM table_updates WHERE update_id = ?"
-    if not connection.execute(scanned, [f"ScanWatchlist:{before}"]).fetchone():
+    scanned = "SELECT 1 FROM finished_stages WHERE stage = 'ScanWatchlist' AND session = ?"
+    if not connection.execute(scanned, [before]).fetchone():
         return None
     rows = records(
         connection,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Sessions that are looked back over for one that has bars; a market that is closed for longer begins anew.
 REACH = 20
+#: What a listing `s` says of a symbol that a scan may find: its kind of security is not among `[scans] skip_types`.
+IS_CANDIDATE = "coalesce(s.security_type, 'share') NOT IN (SELECT trim(unnest(string_split($skipped, ','))))"
 NUMBERS = ("DOUBLE", "FLOAT", "BIGINT", "INTEGER")
 
 
@@ -47,14 +49,13 @@ def create_day_view(connection: DuckDBPyConnection, *sessions: dt.date) -> None:
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE day_view AS
-        SELECT f.*, {previous}
-        FROM day_facts f
+        SELECT s.*, {previous}
+        FROM day_facts s
         JOIN day_list d USING (date)
         JOIN session_universe u USING (date)
-        JOIN price_coverage c ON c.date = f.date AND c.symbol = f.symbol AND c.state = 'stored'
-        LEFT JOIN day_facts p ON p.date = d.previous AND p.symbol = f.symbol
-        WHERE d.wanted AND f.name IS NOT NULL
-          AND coalesce(f.security_type, 'share') NOT IN (SELECT trim(unnest(string_split($skipped, ','))))
+        JOIN price_coverage c ON c.date = s.date AND c.symbol = s.symbol AND c.state = 'stored'
+        LEFT JOIN day_facts p ON p.date = d.previous AND p.symbol = s.symbol
+        WHERE d.wanted AND s.name IS NOT NULL AND {IS_CANDIDATE}
         """,
         {"skipped": scans().skip_types},
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.calendar import session_before, sessions_between
 from pipeline.config import scans
+from pipeline.watchlist.day_view import IS_CANDIDATE
 from pipeline.watchlist.evaluation import blocks
 from pipeline.watchlist.intervals import Estimate, mean
 
@@ -35,7 +36,7 @@ def prepare(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> None
     first = session_before(min(sessions), WINDOW)
     days = [(day, at) for day, _, at in blocks(sessions_between(first, max(sessions)), HORIZON, max(sessions))]
     connection.execute(
-        """
+        f"""
         CREATE OR REPLACE TEMP TABLE listed_hits AS
         WITH days AS (SELECT unnest($days::DATE[]) AS date, unnest($ends::DATE[]) AS ends_on
         ), listed AS (
@@ -48,7 +49,7 @@ def prepare(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> None
             JOIN price_coverage c ON c.date = b.date AND c.symbol = b.symbol AND c.state = 'stored'
             JOIN session_listings s ON s.session = b.date AND s.symbol = b.symbol
             ASOF JOIN (FROM stock_data WHERE date >= $first) e ON e.symbol = b.symbol AND e.date <= d.ends_on
-            WHERE coalesce(s.security_type, 'share') NOT IN (SELECT trim(unnest(string_split($skipped, ','))))
+            WHERE {IS_CANDIDATE}
         ), market AS (
             SELECT date, quantile_cont(return, 0.01) AS low, quantile_cont(return, 0.99) AS high FROM moves GROUP BY date
         ), cut AS (
