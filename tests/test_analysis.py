@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli.main import main
-from pipeline.database.connection import database_path, writing
+from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.replica import replica_path
 from pipeline.watchlist.amendments import store_watchlist
 from pipeline.watchlist.hits import day_view, watchlist_rows
@@ -98,6 +98,74 @@ def test_error_is_a_message(replica: pathlib.Path, sql: str, told: str) -> None:
 
 def test_missing_replica_names_the_command(data_dir: pathlib.Path) -> None:
     assert "luigi --module pipeline DailyPipeline" in run("query", "SELECT 1").stderr
+
+
+def test_evaluate_takes_its_range_by_place_or_by_name_and_all_sessions_without_one(replica: pathlib.Path) -> None:
+    first, last = str(SESSIONS[-3]), str(LAST)
+    said = run("evaluate", "--start", first, "--stop", last).output
+    assert f"{first} to {last}, 3 sessions" in said
+    assert run("evaluate", first, last).output == said == run("evaluate").output
+
+
+def test_try_shows_what_a_rule_finds_in_its_order_and_stores_nothing(replica: pathlib.Path) -> None:
+    with reading(replica_path()) as connection:
+        wanted = connection.execute(
+            "SELECT symbol, close FROM stock_data WHERE date = ? ORDER BY close DESC, symbol LIMIT 3", [LAST]
+        ).fetchall()
+    before = (replica_path().stat().st_mtime_ns, database_path().stat().st_mtime_ns)
+    said = run("try", "close > 0 AND rsi_14 IS NOT NULL", "--order", "close DESC", "--limit", "3").output
+    lines = [line.split("│") for line in said.splitlines() if line.startswith("│")]
+    assert [(line[1].strip(), line[2].strip()) for line in lines] == [
+        (symbol, f"{close:.2f}") for symbol, close in wanted
+    ]
+    assert f"{LAST}: 3 of " in said
+    assert " more meet it: --limit " in said
+    assert (replica_path().stat().st_mtime_ns, database_path().stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize("place", [[str(LAST)], ["--date", str(LAST)], []])
+def test_try_judges_the_rule_where_it_is_asked_to(replica: pathlib.Path, place: list[str]) -> None:
+    said = run("try", "close > prev_close", *place, "--evaluate").output
+    assert f"{SESSIONS[-3]} to {LAST}, 3 sessions" in said
+    assert "what such hits did next" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["rsi14 < 25"], "Error: this rule: there is no column 'rsi14' (nearest: rsi_14)"),
+        (["rsi_14"], "a condition is true or false, such as rsi_14 < 30"),
+        (["rsi_14 < 25", "--order", "(SELECT 1)"], "Error: this rule: "),
+        (["rsi_14 < 25", "2024-02-30"], "'2024-02-30' is no date"),
+    ],
+)
+def test_try_says_what_is_wrong_with_a_rule(replica: pathlib.Path, words: list[str], says: str) -> None:
+    answer = run("try", *words)
+    assert answer.exit_code in (1, 2)
+    assert says in answer.output
+
+
+def test_try_of_a_session_that_was_not_run_says_so(replica: pathlib.Path) -> None:
+    answer = run("try", "rsi_14 < 25", str(SESSIONS[-9]))
+    assert answer.exit_code == 1
+    assert f"{SESSIONS[-9]} was never run" in answer.output
+
+
+def test_try_without_a_hit_says_so(replica: pathlib.Path) -> None:
+    answer = run("try", "close < 0")
+    assert answer.exit_code == 0
+    assert f"no symbol of {LAST} meets it" in answer.output
+
+
+def test_a_tried_rule_is_kept_as_it_is(replica: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    condition = """sector = 'Tech "x" \\' AND close > 5"""
+    path = tmp_path / "mine.toml"
+    path.write_text(run("try", condition, "--toml", "--limit", "7").output, encoding="utf-8")
+    kept = tomllib.loads(path.read_text(encoding="utf-8"))["mine"]
+    assert (kept["condition"], kept["limit"], kept["order"]) == (condition, 7, "market_cap DESC")
+    answer = run("evaluate", "--set", f"scans.extra={path}")
+    assert answer.exit_code == 0
+    assert "│ mine" in answer.output
 
 
 def test_evaluate_prints_and_makes_a_page(replica: pathlib.Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import functools
 import importlib
+import keyword
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 
 from pipeline import given
 from pipeline.cli import settings
+from pipeline.cli.arguments import SETTING
 from pipeline.cli.commands import COMMANDS
 from pipeline.config import storage
 from pipeline.errors import NothingKnownError, PipelineError
@@ -26,7 +28,7 @@ SETTINGS = (
         help="Folder of the database, instead of [storage] data_dir.",
     ),
     click.Option(
-        ["--set"], metavar="SECTION.NAME=VALUE", multiple=True, expose_value=False, callback=settings.take_settings,
+        ["--set"], type=SETTING, metavar="SECTION.NAME=VALUE", multiple=True, expose_value=False, callback=settings.take_settings,
         help="A setting for this command, such as market.source=simulated; may be repeated.",
     ),
 )  # fmt: skip
@@ -65,7 +67,7 @@ class Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"pipeline.cli.commands.{name.replace('-', '_')}").command
+        command: click.Command = importlib.import_module(f"pipeline.cli.commands.{module_of(name)}").command
         if name in READING and command.callback and not hasattr(command, "is_guarded"):
             command.callback, command.is_guarded = _with_folder(command.callback), True  # type: ignore[attr-defined]
         taken = {option for parameter in command.params for option in parameter.opts}
@@ -79,6 +81,11 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         with plain_errors():
             return super().invoke(context)
+
+
+def module_of(name: str) -> str:
+    """The file of a command, whose name may be a word of Python's."""
+    return name.replace("-", "_") + ("_" if keyword.iskeyword(name) else "")
 
 
 def _with_folder(callback: Callable[..., Any]) -> Callable[..., Any]:

@@ -66,8 +66,8 @@ def sessions_of_range(first: dt.date, last: dt.date) -> list[dt.date]:
     """
     if last < first:
         raise EmptyRangeError(
-            f"the range from {first} to {last} ends before it begins; --stop is the first day after the range: "
-            f"--start {first} --stop {first + ONE_DAY} is one day"
+            f"the range from {first} to {last} ends before it begins; for one day: pipeline backfill {first} {first} "
+            f"(of RangeTradingDays: --start {first} and, as the first day after it, {first + ONE_DAY})"
         )
     calendar.check_session(first)
     found = calendar.sessions_between(first, last)
@@ -77,7 +77,7 @@ def sessions_of_range(first: dt.date, last: dt.date) -> list[dt.date]:
     ):
         raise SessionNotSettledError(
             f"the range from {first} to {last} reaches beyond {latest}, the latest session that has settled; "
-            f"end it there: --stop {latest + ONE_DAY}, or pipeline backfill {first} {latest}"
+            f"end it there: pipeline backfill {first} {latest} (RangeTradingDays ends before {latest + ONE_DAY})"
         )
     if not found:
         raise EmptyRangeError(

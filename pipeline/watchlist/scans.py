@@ -115,16 +115,17 @@ def _found(settings: object) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def check(declared: tuple[Scan, ...], extra: str = "") -> tuple[CheckedScan, ...]:
+def check(declared: tuple[Scan, ...], extra: str = "", place: str = "") -> tuple[CheckedScan, ...]:
     """The scans with the columns that they use. Needs no database; raises ScanError for one that cannot be run.
 
-    `extra` is `[indicators] extra`, which adds columns: another value of it is another answer.
+    `extra` is `[indicators] extra`, which adds columns: another value of it is another answer. `place` is where the
+    scans stand, when not in the configured files.
     """
     with sandbox() as connection:
         create_empty_day_view(connection)
         _add_sample(connection)
         known = columns(connection)
-        return tuple(_checked(connection, scan, known) for scan in declared)
+        return tuple(_checked(connection, scan, known, place) for scan in declared)
 
 
 def _add_sample(connection: DuckDBPyConnection) -> None:
@@ -134,8 +135,8 @@ def _add_sample(connection: DuckDBPyConnection) -> None:
     connection.execute(f"INSERT INTO day_view VALUES ({', '.join(values.get(kind, '1') for kind in kinds)})")
 
 
-def _checked(connection: DuckDBPyConnection, scan: Scan, known: tuple[str, ...]) -> CheckedScan:
-    place = f"scan [{scan.name}] of {' and '.join(map(str, scan_files()))}"
+def _checked(connection: DuckDBPyConnection, scan: Scan, known: tuple[str, ...], place: str) -> CheckedScan:
+    place = place or f"scan [{scan.name}] of {' and '.join(map(str, scan_files()))}"
     try:
         used = condition_columns(connection, scan.condition, known)
         order_columns(connection, scan.order, known)

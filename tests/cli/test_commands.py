@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 from pipeline import given
 from pipeline.cli import commands, doctor, terminal
-from pipeline.cli.main import READING, main
+from pipeline.cli.main import READING, main, module_of
 from pipeline.config import all_settings
 from pipeline.database.backups import backup_paths
 from pipeline.database.connection import database_path, reading, writing
@@ -453,7 +453,7 @@ def test_a_backfill_of_the_future_is_refused(done: pathlib.Path) -> None:
 
 def test_every_command_that_is_listed_is_there_and_a_file_that_is_not_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = pathlib.Path(commands.__path__[0])
-    assert [f"{name.replace('-', '_')}.py" for name in commands.COMMANDS] == sorted(
+    assert [f"{module_of(name)}.py" for name in commands.COMMANDS] == sorted(
         path.name for path in folder.glob("[a-z]*.py") if hasattr(imported(path.stem), "command")
     )
     helper = types.ModuleType("pipeline.cli.commands.helper")

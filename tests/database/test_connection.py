@@ -42,7 +42,9 @@ def test_a_fresh_database_has_every_table_and_each_migration_once(data_dir):
             pass
     with reading() as connection:
         names = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-        applied = connection.execute("SELECT name, source FROM migrations ORDER BY name").fetchall()
+        applied = connection.execute(
+            "SELECT name, source FROM migrations WHERE NOT starts_with(name, 'comments') ORDER BY name"
+        ).fetchall()
     assert set(TABLES) <= names
     assert applied == [(name, "yahoo") for name, _ in MIGRATIONS]
 
@@ -68,7 +70,9 @@ def test_an_older_database_gets_what_it_lacks(data_dir, monkeypatch):
     monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS)
     with writing() as connection:
         assert connection.execute("SELECT symbol FROM corporate_actions").fetchall() == [("AAA",)]
-        assert connection.execute("SELECT count(*) FROM migrations").fetchone() == (len(MIGRATIONS),)
+        assert connection.execute(
+            "SELECT count(*) FROM migrations WHERE NOT starts_with(name, 'comments')"
+        ).fetchone() == (len(MIGRATIONS),)
 
 
 def test_a_failing_migration_leaves_the_database_as_it_was(data_dir, monkeypatch):
@@ -114,7 +118,9 @@ def test_a_lock_that_ends_in_time_is_waited_for(data_dir, settings):
         str(database_path()),
     )
     with writing() as connection:
-        assert connection.execute("SELECT count(*) FROM migrations").fetchone() == (len(MIGRATIONS),)
+        assert connection.execute(
+            "SELECT count(*) FROM migrations WHERE NOT starts_with(name, 'comments')"
+        ).fetchone() == (len(MIGRATIONS),)
     holder.wait()
 
 

@@ -114,9 +114,9 @@ def test_the_stop_is_the_first_day_after_the_range(data_dir: Path) -> None:
     ("first", "last", "error", "words"),
     [
         (dt.date(2024, 2, 17), dt.date(2024, 2, 19), EmptyRangeError, "2024-02-16 and 2024-02-20"),
-        (dt.date(2024, 2, 16), dt.date(2024, 2, 15), EmptyRangeError, "--start 2024-02-16 --stop 2024-02-17"),
+        (dt.date(2024, 2, 16), dt.date(2024, 2, 15), EmptyRangeError, "pipeline backfill 2024-02-16 2024-02-16"),
         (dt.date(2024, 2, 16), dt.date(2024, 2, 21), SessionNotSettledError, "pipeline backfill 2024-02-16 2024-02-20"),
-        (dt.date(2024, 2, 16), dt.date(2031, 2, 21), SessionNotSettledError, "--stop 2024-02-21"),
+        (dt.date(2024, 2, 16), dt.date(2031, 2, 21), SessionNotSettledError, "pipeline backfill 2024-02-16 2024-02-20"),
         (dt.date(2031, 2, 16), dt.date(2031, 2, 21), SessionNotSettledError, "2024-02-20"),
         (dt.date(1980, 2, 16), dt.date(2024, 2, 16), SessionOutOfRangeError, "1990-01-02"),
     ],

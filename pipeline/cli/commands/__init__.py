@@ -15,5 +15,6 @@ COMMANDS = (
     "retry",
     "show",
     "status",
+    "try",
     "watchlist",
 )

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from pipeline.cli.arguments import DAY
 from pipeline.cli.backfill import Progress, missing_sessions, prepare_stale
 from pipeline.cli.launch import become, follow, luigi_command
 from pipeline.cli.terminal import console, plain
 from pipeline.tasks.stages import stage_names
-
-DAY = click.DateTime(["%Y-%m-%d"])
 
 #: The beginning of a line of config/logging.ini's format.
 LEVEL = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ([A-Z]+) ")
@@ -29,9 +28,7 @@ LEVEL = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ([A-Z]+) ")
     "--stale", is_flag=True, help="Do again the sessions whose watchlist rests on bars that have changed since."
 )
 @click.option("--verbose", is_flag=True, help="Luigi's whole log, instead of a progress bar with warnings.")
-def command(
-    start: dt.datetime | None, end: dt.datetime | None, options: tuple[str, ...], stale: bool, verbose: bool
-) -> None:
+def command(start: dt.date | None, end: dt.date | None, options: tuple[str, ...], stale: bool, verbose: bool) -> None:
     """Run every session from START to END, both included, that is not done.
 
     However many they are, prices are collected once for all of them, Spark runs once, and one replica is published. A
@@ -44,8 +41,7 @@ def command(
     """
     if not stale and (start is None or end is None):
         raise click.UsageError("which sessions? pipeline backfill 2023-12-01 2024-02-29, or pipeline backfill --stale")
-    first, last = start.date() if start else None, end.date() if end else None
-    sessions = prepare_stale(first, last) if stale else missing_sessions(first, last)  # type: ignore[arg-type]
+    sessions = prepare_stale(start, end) if stale else missing_sessions(start, end)  # type: ignore[arg-type]
     if not sessions:
         click.echo(
             "nothing to do: no session is stale" if stale else "nothing to do: every session of the range is done"

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from pipeline.cli.arguments import DAY, SYMBOL
 from pipeline.cli.terminal import console, escape
 from pipeline.database.connection import database_path, reading
 from pipeline.watchlist.explain import Explanation, Verdict, explain, raw_file
@@ -20,10 +21,10 @@ LISTING = ("name", "sector", "industry", "market_cap", "security_type")
 
 
 @click.command()
-@click.argument("date", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE")
-@click.argument("symbol")
+@click.argument("date", type=DAY, metavar="DATE")
+@click.argument("symbol", type=SYMBOL)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def command(date: dt.datetime, symbol: str, as_json: bool) -> None:
+def command(date: dt.date, symbol: str, as_json: bool) -> None:
     """Explain a symbol on a session: its listing, its bar and where that came from, and every rule with its values.
 
     \b
@@ -33,7 +34,7 @@ def command(date: dt.datetime, symbol: str, as_json: bool) -> None:
     if not database_path().exists():
         raise click.ClickException(f"{database_path()} does not exist; run: luigi --module pipeline DailyPipeline")
     with reading() as connection:
-        found = explain(connection, date.date(), symbol.strip().upper())
+        found = explain(connection, date, symbol)
     raw = raw_file(found.session, found.symbol, found.bar["fetched_at"]) if found.bar else None
     if as_json:
         facts = dataclasses.asdict(found) | {"raw_file": raw}

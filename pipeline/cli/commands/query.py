@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import click
 from pipeline.cli.question import asked
 from pipeline.cli.tables import Column, as_records, fits, fitted, readable
 from pipeline.cli.terminal import console
+from pipeline.database import comments
 from pipeline.database.replica import published
 from pipeline.errors import QueryError
 from pipeline.host.files import atomic_path
@@ -22,6 +24,7 @@ from pipeline.host.files import atomic_path
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+DESCRIBE = re.compile(r'\s*DESCRIBE\s+(?:TABLE\s+)?"?(\w+)"?\s*;?\s*', re.IGNORECASE)
 FILES = ("csv", "json", "parquet")
 NUMBERS = ("DOUBLE", "FLOAT", "BIGINT", "INTEGER", "HUGEINT", "UBIGINT", "SMALLINT")
 #: Up to so many rows that are too wide for the screen are shown as records; more as a table of what has room.
@@ -58,6 +61,7 @@ def command(
     pipeline query "FROM daily_watchlist WHERE scan_date = '2024-02-20' ORDER BY priority"
     pipeline query "SELECT date, close FROM stock_data WHERE symbol = 'AAPL'" --output aapl.parquet
     pipeline query "SHOW TABLES" --format json
+    pipeline query "DESCRIBE daily_watchlist"
 
     One SELECT of the replica's tables: no file, no network, no setting can be reached from it.
     """
@@ -66,7 +70,7 @@ def command(
         raise QueryError("Parquet is no text for a screen; name a file: --output answer.parquet")
     if chosen not in FILES and output is not None:
         raise QueryError("tables and records are for the screen; a file is csv, json or parquet")
-    text = sys.stdin.read() if sql == "-" else sql
+    text = with_meanings(sys.stdin.read() if sql == "-" else sql)
     with asked(published(), text, memory, timeout) as (connection, statement):
         if chosen not in FILES:
             _print(connection, statement, limit, form)
@@ -75,6 +79,17 @@ def command(
         else:
             count = _write_file(connection, statement, chosen, output.absolute(), excel_safe)
             click.echo(f"{output}: {count:,} rows", err=True)
+
+
+def with_meanings(text: str) -> str:
+    """DESCRIBE of a table of ours as a query that tells what its columns mean, too; any other text as it is."""
+    found = DESCRIBE.fullmatch(text)
+    if found is None or found.group(1) not in comments.declared():
+        return text
+    return f"""
+        SELECT column_name, data_type AS column_type, comment FROM duckdb_columns()
+        WHERE schema_name = 'main' AND table_name = '{found.group(1)}' ORDER BY column_index
+    """
 
 
 def _form_of(output: pathlib.Path | None) -> str:

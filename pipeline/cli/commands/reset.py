@@ -8,11 +8,12 @@ import click
 
 from pipeline import given
 from pipeline.cli import reset
+from pipeline.cli.arguments import DAY
 from pipeline.tasks.stages import stage_names
 
 
 @click.command()
-@click.argument("dates", nargs=-1, required=True, type=click.DateTime(["%Y-%m-%d"]), metavar="DATE...")
+@click.argument("dates", nargs=-1, required=True, type=DAY, metavar="DATE...")
 @click.option(
     "--from",
     "first",
@@ -21,7 +22,7 @@ from pipeline.tasks.stages import stage_names
     help="The first stage to do again; all after it follow.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def command(dates: tuple[dt.datetime, ...], first: str, yes: bool) -> None:
+def command(dates: tuple[dt.date, ...], first: str, yes: bool) -> None:
     """Undo a stage of a session and all stages after it, so that the next run does them again.
 
     Rows and markers go, bars and listings stay: from CollectPrices on, the source is asked for the session anew, and its
@@ -32,7 +33,7 @@ def command(dates: tuple[dt.datetime, ...], first: str, yes: bool) -> None:
     pipeline reset 2024-02-20 2024-02-21 --from CollectPrices --yes
     pipeline retry 2024-02-20
     """
-    plan = reset.plan(sorted({date.date() for date in dates}), first)
+    plan = reset.plan(sorted(set(dates)), first)
     days = ", ".join(str(session) for session in plan.sessions)
     rows = ", ".join(f"{count:,} of {table}" for table, count in plan.rows.items()) or "none"
     click.echo(

@@ -8,12 +8,13 @@ import click
 import luigi.configuration
 
 from pipeline import calendar
+from pipeline.cli.arguments import DAY
 from pipeline.cli.launch import become, luigi_command
 from pipeline.runs import central, command_line
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("date", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE")
+@click.argument("date", type=DAY, metavar="DATE")
 @click.option(
     "--task",
     type=click.Choice(["DailyPipeline", "RedisWatchlistSync", "ManualFullSync"]),
@@ -22,7 +23,7 @@ from pipeline.runs import central, command_line
     help="What is to be run.",
 )
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[LUIGI OPTIONS]...")
-def command(date: dt.datetime, task: str, options: tuple[str, ...]) -> None:
+def command(date: dt.date, task: str, options: tuple[str, ...]) -> None:
     """Run a session again that failed: what is done stays, the rest is tried anew.
 
     Tasks that luigid has given up after too many failures are enabled again first. The exit code is Luigi's.
@@ -32,7 +33,7 @@ def command(date: dt.datetime, task: str, options: tuple[str, ...]) -> None:
     pipeline retry 2024-02-20 --task RedisWatchlistSync
     pipeline retry 2024-02-20 --local-scheduler --quality-min-coverage 0.9
     """
-    session = date.date()
+    session = date
     if not calendar.check_session(session) and task == "DailyPipeline":
         calendar.say_no_session(session)
     named = command_line.parse(options)

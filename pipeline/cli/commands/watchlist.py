@@ -60,6 +60,23 @@ def command(day: dt.date | None) -> None:
         click.echo("No scan found a symbol: a valid result.")
     for name, path in {"database": database_path(), "replica": replica_path(), "report": report_path(session)}.items():
         click.echo(f"{name + ':':10}{_relative(path) if path.exists() else 'not made'}")
+    for command_line, told in what_next(session, rows):
+        click.echo(f"{'next:':10}{command_line}    {told}")
+
+
+def what_next(session: dt.date, rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Two commands that lead on from the list, each with what it tells."""
+    if not rows:
+        condition = given.pipeline_command("try", "rsi_14 < 35", str(session))
+        return [
+            (condition, "what another rule finds"),
+            (given.pipeline_command("status", str(session)), "how the run went"),
+        ]
+    symbol = rows[0]["symbol"]
+    return [
+        (given.pipeline_command("explain", str(session), symbol), "why it is on the list"),
+        (given.pipeline_command("show", symbol), "its chart and its history"),
+    ]
 
 
 def last_session(connection: DuckDBPyConnection) -> dt.date:
