@@ -11,7 +11,7 @@ from pipeline.config import indicators
 from pipeline.errors import DefinitionError
 
 _DEFINITION = re.compile(r"([a-z][a-z0-9_]{0,39})\s*=\s*([A-Z][A-Z0-9_]*)(?:\s*\(([^()]*)\))?")
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_NUMBER = re.compile(r"-?\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 #: Names that columns of `technical_indicators` and of the view of a session have already.
 TAKEN = frozenset({
@@ -67,12 +67,12 @@ def _parse(text: str) -> Definition:
     match = _DEFINITION.fullmatch(text)
     if not match:
         raise DefinitionError(
-            f"[indicators] extra: {text!r} is no definition; write name = FUNCTION(number, ...), such as atr_14 = ATR(14)"
+            f"[indicators] extra: {text[:80]!r} is no definition; write name = FUNCTION(number, ...), such as atr_14 = ATR(14)"
         )
     parameters = tuple(part.strip() for part in (match[3] or "").split(",") if part.strip())
     wrong = [part for part in parameters if not _NUMBER.fullmatch(part)]
     if wrong:
-        raise DefinitionError(f"[indicators] extra: {text!r}: {wrong[0]!r} is no number")
+        raise DefinitionError(f"[indicators] extra: {text[:80]!r}: {wrong[0][:40]!r} is no number of up to nine digits")
     return Definition(match[1], match[2], parameters)
 
 

@@ -16,6 +16,7 @@ import difflib
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -29,7 +30,7 @@ from pipeline.sources.answers import ANSWER_SCHEMA
 from pipeline.sources.batches import collect_in_batches, repeated
 from pipeline.sources.digests import DIGESTS, digest_query
 from pipeline.sources.exchanges import configured_exchanges
-from pipeline.sources.protocol import BarRequest, Company, Listing, Progress
+from pipeline.sources.protocol import BarRequest, Company, Listing, Progress, is_symbol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ LISTING_COLUMNS = {
     "sector": Column("VARCHAR"),
     "industry": Column("VARCHAR"),
     "country": Column("VARCHAR"),
-    "ipo_year": Column("BIGINT"),
+    "ipo_year": Column("INTEGER"),
     "last_sale": Column("DOUBLE"),
     "net_change": Column("DOUBLE"),
     "volume": Column("BIGINT"),
@@ -102,10 +103,18 @@ class FilesSource:
         newest = max((date for date in rows["date"].to_pylist() if date), default=present)
         exchange = configured_exchanges()[0]  # of the rows that do not say theirs
         facts = rows.drop(["date", "file"]).to_pylist()
+        self._refuse_odd(facts)
         companies = {row["symbol"]: Company(**row | {"exchange": row["exchange"] or exchange}) for row in facts}
         raw = json.dumps([company.__dict__ for company in companies.values()]).encode()
         of_session = calendar.session_before(newest + dt.timedelta(days=1))  # a weekend's listing is Friday's
         return Listing(of_session, tuple(companies.values()), raw)
+
+    def _refuse_odd(self, facts: Sequence[dict[str, Any]]) -> None:
+        for odd in (row["symbol"] for row in facts if not is_symbol(row["symbol"])):
+            raise FilesSourceError(
+                f"{self.folder / 'listings'} has a symbol that none can be, {odd[:40]!r}: letters, digits and the signs of "
+                f"share classes, 20 at most"
+            )
 
     def _none_yet(self, connection: duckdb.DuckDBPyConnection, session: dt.date) -> str:
         (first,) = connection.execute("SELECT min(date) FROM listings").fetchone() or (None,)
@@ -204,6 +213,9 @@ def data_files(folder: pathlib.Path) -> list[pathlib.Path]:
         raise FilesSourceError(
             f"{folder} has no file that ends in {' or '.join(READERS)}; docs/files-source.md says what belongs there"
         )
+    for path in found:
+        if not path.is_file():  # a pipe would be waited for
+            raise FilesSourceError(f"{path} is no file but a folder, a pipe or a device; move it elsewhere")
     return found
 
 
@@ -236,7 +248,7 @@ def expression(path: pathlib.Path, present: dict[str, tuple[str, str]], name: st
         value = f"nullif(trim({value}), '')"
         if column.type == "DATE":  # a cast would read 16/02/24 as a day of the year 16
             return f"strptime({value}, '%Y-%m-%d')::DATE"
-    if column.type in ("DOUBLE", "BIGINT"):
+    if column.type in ("DOUBLE", "BIGINT", "INTEGER"):
         value = f"nullif({value}::DOUBLE, 'NaN'::DOUBLE)"
     return f"nullif({value}, 0)" if name == "market_cap" else f"{value}::{column.type}"
 

@@ -1,6 +1,7 @@
 """The folder of Parquet and CSV files as a source: written here with DuckDB and by hand, and against its documentation."""
 
 import datetime as dt
+import os
 import pathlib
 import re
 
@@ -254,6 +255,35 @@ def test_a_value_that_cannot_be_read_names_its_file(vendor, good, bad):
         collected(vendor, ("NA", FIRST, LAST))
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, pathlib.Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.timeout(30)
+def test_what_is_no_file_is_said_and_not_waited_for(vendor, make):
+    put(vendor, "listings/all.csv", LISTING)
+    path = vendor / "listings" / "pipe.csv"
+    make(path)
+    with pytest.raises(FilesSourceError, match="pipe.csv is no file but a folder, a pipe or a device"):
+        listed()
+
+
+@pytest.mark.parametrize("symbol", ["../../etc/passwd", "A\x1b[2J", "A B", "A" * 21, "=1+1"])
+def test_a_symbol_that_none_can_be_is_said(vendor, symbol):
+    put(vendor, "listings/all.csv", f"{LISTING}{symbol},Odd,1e9\n")
+    with pytest.raises(FilesSourceError, match="a symbol that none can be") as caught:
+        listed()
+    assert str(caught.value).isprintable()
+
+
+def test_a_year_beyond_all_names_its_file(vendor):
+    put(vendor, "listings/all.csv", "symbol,name,market_cap,ipo_year\nAAPL,Apple,1e9,99999999999\n")
+    with pytest.raises(FilesSourceError, match="all.csv has a value that cannot be read"):
+        listed()
+
+
+def test_a_name_is_cleaned_where_it_enters(vendor):
+    put(vendor, "listings/all.csv", "symbol,name,market_cap\nAAPL,Apple \x1b[2J\u202eInc.,1e9\n")
+    assert listed()["AAPL"].name == "Apple [2JInc."
+
+
 def test_a_file_that_is_none(vendor):
     put(vendor, "bars/all.parquet", "not a Parquet file")
     with pytest.raises(FilesSourceError, match="all.parquet cannot be read"):
@@ -268,7 +298,7 @@ def test_a_quote_in_a_file_name_is_a_part_of_the_name(vendor):
 # --- its documentation -----------------------------------------------------------------------------------------------
 
 PAGE = (ROOT / "docs" / "files-source.md").read_text(encoding="utf-8")
-WORDS = {"text": "VARCHAR", "number": "DOUBLE", "whole number": "BIGINT", "date": "DATE"}
+WORDS = {"text": "VARCHAR", "number": "DOUBLE", "whole number": "BIGINT", "year": "INTEGER", "date": "DATE"}
 
 
 @pytest.mark.parametrize("table", TABLES)

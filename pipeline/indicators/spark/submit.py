@@ -155,7 +155,13 @@ class SparkJob(SparkSubmitTask):
             "spark.sql.adaptive.enabled": "true",
             "spark.ui.enabled": str(self._page_is_linked).lower(),
             "spark.ui.showConsoleProgress": "false",
+            # The page shows what a job does; nobody ends it there, or looks into its memory.
+            "spark.ui.killEnabled": "false",
+            "spark.ui.threadDumpsEnabled": "false",
+            "spark.ui.heapHistogramEnabled": "false",
         }
+        if self._is_local:  # Spark makes the secret itself, which other users of this machine do not have
+            ours["spark.authenticate"] = "true"
         if self._is_on_loopback:
             ours |= {"spark.driver.bindAddress": LOOPBACK, "spark.driver.host": LOOPBACK}
         return ours | (super().conf or {})

@@ -186,6 +186,8 @@ def test_settings_reach_spark(finished):
     assert conf["spark.job.own"] == "a"
     assert conf["spark.sql.adaptive.enabled"] == "true"
     assert conf["spark.driver.bindAddress"] == "127.0.0.1"
+    assert conf["spark.authenticate"] == "true"
+    assert conf["spark.ui.killEnabled"] == conf["spark.ui.threadDumpsEnabled"] == "false"
 
 
 def test_leaves_its_log_and_nothing_else(finished):
