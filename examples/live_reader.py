@@ -1,7 +1,7 @@
-"""What a live signal detector starts from: the watchlist, its bars, and each trigger once. Needs redis-py alone.
+"""What a live signal detector starts from: the watchlist, its bars, and what becomes of triggers. Needs redis-py alone.
 
     REDIS_URL=redis://127.0.0.1:6379/0 python examples/live_reader.py
-    python examples/live_reader.py --follow          # and wait for the triggers of the next days
+    python examples/live_reader.py --follow          # and take each new list and the triggers of the next days
 
 docs/redis.md describes every key and field.
 """
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime as dt
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +25,12 @@ GROUP = "live_reader"
 
 #: How often a reading is begun anew before the feed is taken for damaged; a switch lasts some milliseconds.
 ATTEMPTS = 10
+
+#: Seconds after which a trigger that a consumer took and did not finish is another one's, and between two looks.
+ABANDONED, WAIT = 60.0, 5.0
+
+#: What a Redis that is restarted raises; it is asked again until it is back.
+AWAY = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +68,11 @@ def read_watchlist(client: redis.Redis) -> tuple[dict[str, Any], list[Stock]]:
     raise LookupError(f"{len(others)} symbols are missing or of another version, such as {others[0]}")
 
 
-def take_triggers(client: redis.Redis, consumer: str, wait: float = 0.0) -> Iterator[dict[str, Any]]:
-    """Triggers that no consumer of the group has taken yet; waits up to `wait` seconds for the first one.
+def take_triggers(client: redis.Redis, consumer: str, abandoned: float = ABANDONED) -> Iterator[dict[str, Any]]:
+    """What became of triggers and no consumer of the group has taken yet; `event` says which: trigger, restated, withdrawn.
 
-    Each is acknowledged when the next one is asked for: one whose handling failed comes again to the same consumer.
+    Each is acknowledged when the next one is asked for: one whose handling failed comes again to the same consumer, and
+    after `abandoned` seconds to whichever asks, for the one that took it may be gone.
     """
     stream = f"{PREFIX}signal_triggers"
     try:
@@ -71,9 +80,9 @@ def take_triggers(client: redis.Redis, consumer: str, wait: float = 0.0) -> Iter
     except redis.ResponseError as error:
         if "BUSYGROUP" not in str(error):  # the group is there already
             raise
-    for start in ("0", ">"):  # first what this consumer took and did not finish, then what is new
-        block = int(wait * 1000) if wait and start == ">" else None
-        for _, entries in client.xreadgroup(GROUP, consumer, {stream: start}, count=1000, block=block) or []:
+    client.xautoclaim(stream, GROUP, consumer, min_idle_time=int(abandoned * 1000), count=1000)
+    for start in ("0", ">"):  # first what this consumer has taken and not finished, then what is new
+        for _, entries in client.xreadgroup(GROUP, consumer, {stream: start}, count=1000) or []:
             for entry, fields in entries:
                 if fields:  # else the stream has dropped it meanwhile
                     yield {"event": fields["event"], **json.loads(fields["trigger"])}
@@ -86,6 +95,59 @@ def is_hit(trigger: dict[str, Any], price: float, volume: int) -> bool:
     return band is not None and threshold is not None and price > band >= trigger["close"] and volume >= threshold
 
 
+def age(update: dict[str, Any]) -> dt.timedelta:
+    """How long ago the feed was written."""
+    return dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(update["at"])
+
+
+def wait_for_news(client: redis.Redis, seen: dict[str, str], wait: float = WAIT) -> set[str]:
+    """The streams that have entries behind `seen`, which is moved on; waits for the first one without asking again."""
+    found = client.xread(seen, count=1000, block=int(wait * 1000)) or []
+    for stream, entries in found:
+        seen[stream] = entries[-1][0]
+    return {stream for stream, _ in found}
+
+
+def show(client: redis.Redis) -> None:
+    try:
+        update, stocks = read_watchlist(client)
+    except LookupError as error:
+        print(error)
+        return
+    print(
+        f"{update['synced']} of {update['total']} symbols up to {update['session']}, written {update['at']} "
+        f"({update['mode']}), {age(update).total_seconds() / 3600:.1f} hours old"
+    )
+    for stock in stocks:
+        print(
+            f"{stock.symbol:6} {stock.facts['scan_reason']:22} {len(stock.bars)} bars, last close {stock.bars[-1]['close']:.2f}"
+        )
+
+
+def take(client: redis.Redis) -> None:
+    for trigger in take_triggers(client, consumer=f"{socket.gethostname()}:{os.getpid()}"):
+        if trigger["event"] == "withdrawn":
+            print(f"withdrawn {trigger['symbol']:6} of {trigger['session']}")
+        else:
+            levels = f"close {trigger['close']:.2f}, volume from {trigger['volume_threshold']}"
+            print(f"{trigger['event']} {trigger['symbol']:6} {trigger['scan']}: {levels}")
+
+
+def follow(client: redis.Redis) -> None:
+    """Take the new list and the triggers when they come, for ever; a Redis that is away is waited for."""
+    updates, triggers = f"{PREFIX}watchlist_updates", f"{PREFIX}signal_triggers"
+    seen = {updates: "0", triggers: "0"}
+    while True:
+        try:
+            news = wait_for_news(client, seen)
+            if updates in news:
+                show(client)
+            take(client)
+        except AWAY as error:
+            print(f"Redis is away ({error}); asking again")
+            time.sleep(1.0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--follow", action="store_true")
@@ -93,21 +155,10 @@ def main() -> None:
     client = redis.Redis.from_url(
         os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"), decode_responses=True, socket_timeout=30
     )
-    update, stocks = read_watchlist(client)
-    print(
-        f"{update['synced']} of {update['total']} symbols up to {update['session']}, written {update['at']} ({update['mode']})"
-    )
-    for stock in stocks:
-        print(
-            f"{stock.symbol:6} {stock.facts['scan_reason']:22} {len(stock.bars)} bars, last close {stock.bars[-1]['close']:.2f}"
-        )
-    while True:
-        for trigger in take_triggers(client, consumer=socket.gethostname(), wait=5.0 if options.follow else 0.0):
-            print(
-                f"{trigger['event']} {trigger['symbol']:6} {trigger['scan']}: close {trigger['close']:.2f}, volume from {trigger['volume_threshold']}"
-            )
-        if not options.follow:
-            break
+    if options.follow:
+        follow(client)
+    show(client)
+    take(client)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pipeline.feed.content import read_feed
 from pipeline.feed.server import connect
 from pipeline.feed.sync import sync
 from tests.support.feed import DAY, NEXT, FeedData
+from tests.support.servers import RedisServer
 
 pytestmark = pytest.mark.redis
 
@@ -94,6 +95,49 @@ def test_each_trigger_is_taken_once_by_the_group(redis, data, reader):
     data.scans[NEXT] = data.symbols[:2]
     feed_redis(data, NEXT)
     assert {trigger["session"] for trigger in reader.take_triggers(redis, "two")} == {"2024-02-16"}
+
+
+def test_what_a_dead_consumer_left_is_claimed(redis, data, reader):
+    feed_redis(data, DAY)
+    dying = reader.take_triggers(redis, "dead")
+    first = next(dying)["symbol"]
+    dying.close()
+    assert list(reader.take_triggers(redis, "two", abandoned=3600.0)) == []
+    claimed = [trigger["symbol"] for trigger in reader.take_triggers(redis, "two", abandoned=0.0)]
+    assert sorted(claimed) == data.symbols[:5] and first in claimed
+
+
+def test_it_follows_through_a_restart_of_redis(data, tmp_path, settings, data_dir):
+    """The list, its triggers, a Redis that comes back empty, and the list that is then fed."""
+    server = RedisServer(tmp_path / "server")
+    settings("redis", url=server.url)
+    feed_redis(data, DAY)
+    with subprocess.Popen(
+        [sys.executable, "-u", str(EXAMPLE), "--follow"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "REDIS_URL": server.url},
+    ) as following:
+        assert following.stdout is not None
+        seen = read_until(following.stdout, "trigger S004")
+        assert seen[0].startswith("5 of 5 symbols up to 2024-02-15") and "hours old" in seen[0]
+        server.restart()
+        read_until(following.stdout, "Redis is away")
+        data.scans = {NEXT: data.symbols[5:8]}
+        feed_redis(data, NEXT)
+        seen = read_until(following.stdout, "trigger S007")
+        assert [line for line in seen if line.startswith("3 of 3 symbols up to 2024-02-16")]
+        following.kill()
+    server.kill()
+
+
+def read_until(lines, start):
+    found = []
+    for line in lines:
+        found.append(line)
+        if line.startswith(start):
+            return found
+    raise AssertionError(found)
 
 
 def test_a_trigger_whose_handling_failed_comes_again(redis, data, reader):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import calendar, given
 from pipeline.cli.status import Overview, SessionStatus
-from pipeline.config import storage
+from pipeline.config import redis, storage
 from pipeline.database.backups import backup_folder, backup_paths, check, sha256
 from pipeline.database.connection import check_version, database_path, duplicated_rows, reading, records
 from pipeline.database.replica import manifest_path, replica_path
@@ -238,6 +238,35 @@ def _replica() -> Iterator[Finding]:
     )
 
 
+def _feed() -> Iterator[Finding]:
+    """What Redis holds, when there is one; a feed that was never asked for is no finding."""
+    from pipeline.feed import health, state
+    from pipeline.feed.content import read_feed, wanted_session
+    from pipeline.feed.server import address, connect
+
+    if not redis().url:
+        return
+    with connect() as client:
+        update, where = state.read(client), address(client)
+        if update is None:
+            yield Finding(NOTE, "redis", f"{where} answers, and holds no feed")
+            return
+        wrong = health.problems(client, read_feed(update.day), wanted_session(update.day))
+    command = given.luigi_command("RedisWatchlistSync", "--date", str(calendar.latest_session()))
+    if wrong:
+        yield Finding(
+            FAILURE, "redis", f"the feed of {update.day} at {where}: {'; '.join(wrong[:5])}", f"{command} --force-full"
+        )
+    elif update.session < calendar.latest_session():
+        yield Finding(WARNING, "redis", f"the feed at {where} ends with session {update.session}", command)
+    else:
+        yield Finding(
+            OK,
+            "redis",
+            f"{update.synced} symbols up to session {update.session} at {where}, written {update.at:%F %R} UTC",
+        )
+
+
 def _backups() -> Iterator[Finding]:
     paths = backup_paths()
     if not paths:
@@ -275,4 +304,4 @@ def _leftovers() -> Iterator[Finding]:
         yield Finding(NOTE, "leftovers", f"{len(killed)} runs were killed; the next run takes over what they left")
 
 
-CHECKS = (_files, _configuration, _java, _disk, _database, _sessions, _replica, _backups, _scheduler, _leftovers)
+CHECKS = (_files, _configuration, _java, _disk, _database, _sessions, _replica, _feed, _backups, _scheduler, _leftovers)

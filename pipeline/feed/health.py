@@ -34,10 +34,7 @@ def check(client: Redis, feed: Feed, session: dt.date) -> dict[str, Any]:
     Raises RedisUnhealthyError. When the feed itself is wrong, its last update is forgotten, so that the next run
     writes everything.
     """
-    state = redis_state.read(client)
-    wrong = list(_feed_problems(client, feed, state, session))
-    if state is not None and redis_state.has_seen(client, PREPARED, state):
-        wrong += _trigger_problems(client, state)
+    wrong = problems(client, feed, session)
     if wrong:
         redis_state.distrust(client)
     used = int(client.info("memory")["used_memory"]) / 1e6
@@ -46,6 +43,15 @@ def check(client: Redis, feed: Feed, session: dt.date) -> dict[str, Any]:
         wrong.append(f"{used:,.0f} MB of memory are in use, and [redis] max_memory_mb = {limit}")
     _raise(wrong, feed.day)
     return {"symbols": len(feed.entries), "samples": len(_samples(feed)), "memory_mb": round(used, 1)}
+
+
+def problems(client: Redis, feed: Feed, session: dt.date) -> list[str]:
+    """What is wrong with the feed, and with its triggers when they are there; nothing in Redis is changed."""
+    state = redis_state.read(client)
+    found = list(_feed_problems(client, feed, state, session))
+    if state is not None and redis_state.has_seen(client, PREPARED, state):
+        found += _trigger_problems(client, state)
+    return found
 
 
 def check_triggers(client: Redis, update: State) -> None:

@@ -7,6 +7,7 @@ follow later, and none is pushed twice.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from pipeline import calendar
 from pipeline.config import redis
 from pipeline.database.connection import reading, records
 from pipeline.errors import PipelineError, RedisFeedError
+from pipeline.feed.server import cleared, connect, key, seconds
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -35,8 +37,6 @@ def mirror() -> None:
     """Push the rows that the lists in Redis do not have yet. Fails for no reason of Redis's or the database's."""
     if not redis().url:
         return
-    from pipeline.feed.server import connect, key
-
     try:
         with connect() as client:
             for name, (table, columns) in LISTS.items():
@@ -47,33 +47,68 @@ def mirror() -> None:
 
 
 def _push_new(client: Redis, name: str, table: str, columns: str) -> None:
-    """The watermark names the database too: another one counts its rows anew."""
+    """The watermark names the database too: another one counts its rows anew. One that is damaged begins the list anew."""
     watermark = f"{name}:pushed"
+    cleared(client, name, "list")
+    cleared(client, watermark, "string")
     stored: str | None = client.get(watermark)  # type: ignore[assignment]
+    known = _mark(stored)
     with reading() as connection:
         (database,) = connection.execute("SELECT min(applied_at)::VARCHAR FROM migrations").fetchone() or ("",)
-        known = json.loads(stored) if stored else {}
-        last = known.get("id", 0) if known.get("database") == database else 0
+        (newest,) = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone() or (0,)
+        if known is not None and known["database"] == database and known["id"] > newest:
+            known = None  # nobody but a hand counts further than the table does
+        last = known["id"] if known is not None and known["database"] == database else 0
         query = f"SELECT id, {columns} FROM {table} WHERE id > ? ORDER BY id DESC LIMIT ?"
         rows = records(connection, query, last, redis().list_length)[::-1]
     if rows:
         mark = json.dumps({"database": database, "id": rows[-1]["id"]})
         entries = [json.dumps({k: v for k, v in row.items() if k != "id"}, default=_text) for row in rows]
-        client.transaction(lambda pipe: _push(pipe, name, entries, watermark, stored, mark), watermark)
+        push = _Push(name, watermark, stored, mark, entries, anew=known is None)
+        client.transaction(push, watermark)
 
 
-def _push(pipe: Pipeline, name: str, entries: list[str], watermark: str, stored: str | None, mark: str) -> None:
-    from pipeline.feed.server import seconds
+def _mark(text: str | None) -> dict[str, Any] | None:
+    """What a watermark says: that nothing was pushed when there is none, and None when it is damaged."""
+    if text is None:
+        return {"database": "", "id": 0}
+    try:
+        mark = json.loads(text)
+    except ValueError:
+        return None
+    if (
+        isinstance(mark, dict)
+        and isinstance(mark.get("database"), str)
+        and type(mark.get("id")) is int
+        and mark["id"] >= 0
+    ):
+        return mark
+    return None
 
-    if pipe.get(watermark) != stored:  # another process has just pushed them
+
+@dataclasses.dataclass(frozen=True)
+class _Push:
+    """The transaction that pushes entries and moves the watermark, unless another process has just done so."""
+
+    name: str
+    watermark: str
+    before: str | None
+    mark: str
+    entries: list[str]
+    anew: bool
+
+    def __call__(self, pipe: Pipeline) -> None:
+        is_same = pipe.get(self.watermark) == self.before
         pipe.multi()
-        return
-    pipe.multi()
-    pipe.lpush(name, *entries)
-    pipe.ltrim(name, 0, redis().list_length - 1)
-    pipe.set(watermark, mark)
-    for key in (name, watermark):
-        pipe.expire(key, seconds(redis().ttl_days))
+        if not is_same:
+            return
+        if self.anew:
+            pipe.delete(self.name)
+        pipe.lpush(self.name, *self.entries)
+        pipe.ltrim(self.name, 0, redis().list_length - 1)
+        pipe.set(self.watermark, self.mark)
+        for name in (self.name, self.watermark):
+            pipe.expire(name, seconds(redis().ttl_days))
 
 
 def _text(value: Any) -> str:
@@ -84,8 +119,6 @@ def push_test_alert(text: str) -> str | None:
     """Put a test entry into `system_alerts`; why that failed, None when it did not, "not configured" without Redis."""
     if not redis().url:
         return "not configured"
-    from pipeline.feed.server import connect, key
-
     entry = {
         "type": "test",
         "pipeline": None,
@@ -96,6 +129,7 @@ def push_test_alert(text: str) -> str | None:
     }
     try:
         with connect() as client:
+            cleared(client, key("system_alerts"), "list")
             client.lpush(key("system_alerts"), json.dumps(entry))
             client.ltrim(key("system_alerts"), 0, redis().list_length - 1)
     except RedisFeedError as error:

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 import re
+import urllib.parse
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from redis import Redis, RedisError
 
 logger = logging.getLogger("pipeline")
+
+#: What is said of an address that is none, without repeating it.
+NO_ADDRESS = (
+    "[redis] url is no address of a Redis server; write redis://HOST:PORT/NUMBER, rediss:// for TLS, or "
+    "unix:///PATH, with :PASSWORD@ before the host where one is needed, its special characters as %XX"
+)
 
 #: Keys in one pipeline, or in one command or script that takes several.
 CHUNK = 100
@@ -74,7 +81,7 @@ def _client() -> Redis:
             "[redis] url is empty, so that there is no Redis to feed; set it, best by REDIS_URL in the environment"
         )
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             section.url,
             decode_responses=True,
             encoding_errors="surrogateescape",  # others may write names and values that are not UTF-8
@@ -86,11 +93,42 @@ def _client() -> Redis:
             ),
             client_name="nasdaq-daily-pipeline",
         )
-    except ValueError:  # its text may carry a part of the password
+        client.connection_pool.make_connection()  # an option that redis-py does not know is refused here
+    except (ValueError, TypeError):  # their text may carry a part of the password
+        raise ConfigurationError(NO_ADDRESS) from None
+    check_place(section.url)
+    return client
+
+
+def check_address() -> None:
+    """Raises ConfigurationError for an address that cannot be one; none at all is the absence of a Redis."""
+    if settings().url:
+        _client().close()
+
+
+def check_place(url: str) -> None:
+    """Raises ConfigurationError when what stands behind the host is no number of a database: redis-py would take 0."""
+    parts = urllib.parse.urlsplit(url)
+    place = urllib.parse.unquote(parts.path)
+    if parts.scheme == "unix":
+        if not place or place == "/":
+            raise ConfigurationError(f"[redis] url names no socket: {NO_ADDRESS}")
+    elif not re.fullmatch(r"/?\d{0,9}", place):
         raise ConfigurationError(
-            "[redis] url is no address of a Redis server; write redis://HOST:PORT/NUMBER, rediss:// for TLS, or "
-            "unix:///PATH, with :PASSWORD@ before the host where one is needed, its special characters as %XX"
-        ) from None
+            f"[redis] url has {place!r} behind the host, where the number of a database stands, such as /0"
+        )
+
+
+def check_server(client: Redis) -> None:
+    """Raises ConfigurationError for a server that cannot hold the feed: a node of a cluster, or a sentinel."""
+    facts = client.info("server")
+    mode = facts.get("server_mode") or facts.get("redis_mode") or "standalone"  # Valkey's name of it, and Redis's
+    if mode != "standalone":
+        what = {"cluster": "a node of a Redis Cluster", "sentinel": "a Redis Sentinel"}.get(mode, mode)
+        raise ConfigurationError(
+            f"Redis at {address(client)} is {what}, which is not supported: all keys of the feed are switched at one moment, "
+            f"by one server. [redis] url has to name a single server that takes writes"
+        )
 
 
 def address(client: Redis) -> str:
@@ -99,11 +137,15 @@ def address(client: Redis) -> str:
     return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
 
 
-def explained(error: RedisError, where: str) -> RedisFeedError:
+def explained(error: RedisError, where: str) -> RedisFeedError | ConfigurationError:
     """The error of ours for one of redis-py."""
     import redis
 
     text = str(error)
+    if "DB index" in text:
+        return ConfigurationError(
+            f"Redis at {where} has no database of the number that [redis] url ends with; most have 0 to 15"
+        )
     if (
         isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError)
         or "NOAUTH" in text

@@ -12,7 +12,7 @@ from pipeline.config import redis as settings
 from pipeline.errors import ConfigurationError
 from pipeline.feed.content import Feed
 from pipeline.feed.hashes import AMENDED, Hashes
-from pipeline.feed.server import cleared, key
+from pipeline.feed.server import check_server, cleared, key
 from pipeline.feed.state import LAST_UPDATE, STAGES, State
 from pipeline.feed.switch import UPDATES, Changes, switch
 
@@ -39,6 +39,7 @@ def sync(client: Redis, feed: Feed, force_full: bool = False) -> State:
     run feeds the same keys.
     """
     check_lifetime()
+    check_server(client)
     mend(client)
     text: str | None = client.get(key(LAST_UPDATE))  # type: ignore[assignment]
     last = State.from_json(text) if text else None

@@ -23,7 +23,7 @@ from pipeline.feed import signals
 from pipeline.feed import state as redis_state
 from pipeline.feed import sync as redis_sync
 from pipeline.feed.content import check_session, read_feed, wanted_session
-from pipeline.feed.server import connect
+from pipeline.feed.server import check_address, connect
 from pipeline.feed.state import State
 from pipeline.runs.notifications import notify
 from pipeline.tasks.base import Outcome, SessionTask
@@ -61,8 +61,10 @@ class RedisStage(MixinNaiveBulkComplete, SessionTask):
     def is_done(self, session: dt.date) -> bool:
         """True when the stage was done for what is in Redis now.
 
-        Raises SessionNotSettledError or SessionOutOfRangeError for a day that no run can serve.
+        Raises SessionNotSettledError or SessionOutOfRangeError for a day that no run can serve, and ConfigurationError
+        for an address of Redis that cannot be one.
         """
+        check_address()
         asked_at = self.asked_at
         state, has_seen = redis_state.look(self.task_family)
         if state is not None and not self.force_full and state.day > session:

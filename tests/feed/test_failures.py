@@ -14,7 +14,7 @@ import luigi
 import pytest
 
 from pipeline.config import ROOT
-from pipeline.database.connection import database_path
+from pipeline.database.connection import reading
 from pipeline.errors import (
     ConfigurationError,
     RedisFeedError,
@@ -26,10 +26,12 @@ from pipeline.errors import (
 )
 from pipeline.feed import hashes as redis_hashes
 from pipeline.feed import mirror as metrics
+from pipeline.feed.mirror import push_test_alert
 from pipeline.feed.server import chunks, connect
 from pipeline.feed.switch import switch
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.redis_sync import RedisWatchlistSync
+from tests.feed.test_mirror import record
 from tests.feed.test_sync import assert_holds, assert_is_whole, update_of
 from tests.support.feed import DAY, NEXT, FeedData
 from tests.support.runs import run_here
@@ -74,15 +76,22 @@ def errors():
     luigi.Task._event_callbacks.update(before)
 
 
+def all_rows():
+    """Every row of every table of the database."""
+    with reading() as connection:
+        names = connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+        return {name: connection.execute(f"FROM {name} ORDER BY ALL").fetchall() for (name,) in names}
+
+
 def fails_with(errors, kind, match, day=DAY):
     """The chain fails at once, with this error, and the daily pipeline stays done."""
-    before = database_path().read_bytes()
+    before = all_rows()
     errors.clear()
     assert not run_here(RedisWatchlistSync(date=day))
     ((task, error),) = errors
     assert (task, type(error)) == ("SyncRedis", kind)
     assert match in str(error)
-    assert database_path().read_bytes() == before
+    assert all_rows() == before
     assert DailyPipeline(date=day).complete()
     metrics.mirror()  # as each run does at its end, also of the daily pipeline: it never fails
 
@@ -264,7 +273,9 @@ def test_a_user_without_the_rights(server, data, errors, settings):
 
 
 def test_the_rights_that_the_documentation_names_are_enough(server, data, settings):
-    rights = re.search(r"needs, for keys of the prefix, `(.+?)`", REDIS_PAGE.read_text())
+    rights = re.search(
+        r"needs, for keys of the prefix, these rights.*?```\n(.+?)```", REDIS_PAGE.read_text(), re.DOTALL
+    )
     assert rights
     with server.client() as client:
         client.execute_command(
@@ -272,9 +283,27 @@ def test_the_rights_that_the_documentation_names_are_enough(server, data, settin
         )
     settings("redis", url=server.url.replace("//", "//feeder:secret@"))
     repairs(server, data)
+    data.scans[NEXT] = data.symbols[2:10]
+    data.splits["S003"] = 2.0
+    data.finish(NEXT)
+    repairs(server, data, NEXT, 10)
+    assert run_here(RedisWatchlistSync(date=NEXT, force_full=True))
+    assert push_test_alert("a test") is None
+    with server.client() as client:
+        assert client.exists("nasdaq:signal_triggers", "nasdaq:watchlist_updates", "nasdaq:system_alerts") == 3
+        client.set("nasdaq:temp_x", "x")
+        client.set("nasdaq:watchlist_data:S003", "x")
+    assert run_here(RedisWatchlistSync(date=NEXT, force_full=True))
+    record("CollectSymbols")
     metrics.mirror()
     with server.client() as client:
-        assert client.exists("nasdaq:signal_triggers") == 1
+        assert client.llen("nasdaq:dag_performance_metrics") > 0
+
+
+def test_each_of_the_rights_is_needed_by_some_command():
+    """The list of the page has commands alone, no categories."""
+    rights = re.search(r"these rights.*?```\n(.+?)```", REDIS_PAGE.read_text(), re.DOTALL)
+    assert rights and all(right.startswith("+") and "@" not in right for right in rights.group(1).split())
 
 
 def test_the_disk_of_the_server_is_broken(server, data, errors):
@@ -297,6 +326,31 @@ def test_an_address_that_is_none(data, errors, settings, address):
     settings("redis", url=address.replace("%", "%%"))
     with pytest.raises(ConfigurationError, match=r"\[redis\] url is no address"), connect():
         pass
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["redis://127.0.0.1:1/abc", "redis://127.0.0.1:1/0/1", "redis://127.0.0.1:1/-1", "redis://127.0.0.1:1/0?nonsense=1",
+     "redis://127.0.0.1:1/?socket_timeout=soon", "unix://", "redis+sentinel://127.0.0.1:1/0", "redis://127.0.0.1:99999/0"],
+)  # fmt: skip
+def test_an_address_that_cannot_be_one_ends_the_run_at_its_start(data, settings, address):
+    settings("redis", url=address)
+    with pytest.raises(ConfigurationError, match=r"\[redis\] url"):
+        RedisWatchlistSync(date=DAY).complete()
+
+
+def test_a_database_that_the_server_does_not_have(server, data, errors, settings):
+    settings("redis", url=server.url.replace("/0", "/99"))
+    fails_with(errors, ConfigurationError, "no database of the number")
+
+
+@pytest.mark.parametrize(("mode", "said"), [("cluster", "a node of a Redis Cluster"), ("sentinel", "a Redis Sentinel")])
+def test_a_cluster_and_a_sentinel_are_named_and_refused(data, errors, tmp_path, settings, mode, said):
+    options = {"cluster_enabled": "yes"} if mode == "cluster" else {}
+    server = RedisServer(tmp_path / "server", *(["--sentinel"] if mode == "sentinel" else []), **options)
+    settings("redis", url=server.url)
+    fails_with(errors, ConfigurationError, f"{said}, which is not supported")
+    server.kill()
 
 
 def test_no_address_is_no_redis(data, errors, settings):

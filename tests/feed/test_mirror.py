@@ -63,6 +63,39 @@ def test_no_entry_comes_twice_and_only_the_newest_stay(redis, data_dir, settings
 
 
 @pytest.mark.redis
+@pytest.mark.parametrize(
+    "damage",
+    ["set {mark} yesterday", "set {mark} []", 'set {mark} {{"id":"7"}}', 'set {mark} {{"database":1,"id":1}}', "rpush {mark} x",
+     "set {list} x", "set {mark} null", "del {mark}"],
+)  # fmt: skip
+def test_a_damaged_watermark_or_list_ends_nothing(redis, data_dir, damage):
+    record("CollectSymbols", "CollectPrices")
+    metrics.mirror()
+    command, name, *rest = damage.format(mark=f"{RUNS}:pushed", list=RUNS).split()
+    redis.delete(name)
+    if command != "del":
+        redis.execute_command(command, name, *rest)
+    record("ComputeIndicators", at=60)
+    metrics.mirror()
+    metrics.mirror()
+    found = [entry["task"] for entry in entries(redis)]
+    assert found[0] == "ComputeIndicators"
+    if "{mark}" in damage and command == "set":
+        assert found == ["ComputeIndicators", "CollectPrices", "CollectSymbols"]
+
+
+@pytest.mark.redis
+def test_a_watermark_beyond_the_rows_begins_the_list_anew(redis, data_dir):
+    record("CollectSymbols", "CollectPrices")
+    metrics.mirror()
+    mark = json.loads(redis.get(f"{RUNS}:pushed"))
+    redis.set(f"{RUNS}:pushed", json.dumps({**mark, "id": mark["id"] + 1}))
+    record(at=60)
+    metrics.mirror()
+    assert [entry["task"] for entry in entries(redis)] == ["CollectPrices", "CollectSymbols"]
+
+
+@pytest.mark.redis
 def test_what_came_while_redis_was_away_follows(data_dir, tmp_path, settings, caplog):
     caplog.set_level(logging.INFO, "pipeline")
     server = RedisServer(tmp_path / "server")

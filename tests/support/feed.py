@@ -79,7 +79,7 @@ class FeedData:
     def finish(self, day: dt.date) -> None:
         """`publish`, and mark the daily pipeline of the day as done."""
         self.publish(day)
-        manifest_path().write_text("{}")
+        manifest_path().write_text(json.dumps({"bytes": replica_path().stat().st_size}))
         write_text(report_path(day), "")
         mark_done(day)
 

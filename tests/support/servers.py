@@ -43,9 +43,10 @@ def is_before_seven(command: str) -> bool:
 
 
 class RedisServer:
-    """A server process with a folder of its own; `options` are those of its configuration file."""
+    """A server process with a folder of its own; `options` are those of its configuration file, `arguments` of its command."""
 
-    def __init__(self, folder: pathlib.Path, **options: object) -> None:
+    def __init__(self, folder: pathlib.Path, *arguments: str, **options: object) -> None:
+        self.arguments = arguments
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.options = {"save": '""', "appendonly": "no"} | {
@@ -77,7 +78,7 @@ class RedisServer:
         config = self.folder / "server.conf"
         config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([binary(), str(config)], stdout=log, stderr=log)
+            self.process = subprocess.Popen([binary(), str(config), *self.arguments], stdout=log, stderr=log)
         waiting = threading.Event()
         for _ in range(int(PATIENCE / 0.01)):
             with (
