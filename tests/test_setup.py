@@ -101,7 +101,7 @@ def test_every_requirement_says_why() -> None:
 
 
 def test_import_is_cheap() -> None:
-    heavy = {"pandas", "pyspark", "duckdb", "yfinance", "pyarrow", "numpy", "talib", "exchange_calendars"}
+    heavy = {"pandas", "pyspark", "duckdb", "yfinance", "pyarrow", "numpy", "talib", "exchange_calendars", "psutil"}
     code = "import pipeline, sys; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     loaded = set(done.stdout.split())

@@ -13,8 +13,6 @@ import os
 import re
 import socket
 
-import psutil
-
 #: Two readings of one start differ by the clock's ticks at most.
 TOLERANCE = 1.0
 
@@ -72,6 +70,8 @@ def parse(text: str) -> Owner | None:
 
 def _started(pid: int) -> float | None:
     """Seconds from boot to the start of a process, None when there is none that works."""
+    import psutil
+
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:

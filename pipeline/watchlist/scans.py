@@ -8,7 +8,6 @@ import hashlib
 import json
 import pathlib
 import re
-import tomllib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -83,6 +82,8 @@ def scan_files() -> list[pathlib.Path]:
 
 
 def _read(path: pathlib.Path) -> Iterator[Scan]:
+    import tomllib
+
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -2,7 +2,9 @@
 
 import argparse
 import logging
+import os
 import socket
+import subprocess
 import sys
 
 import luigi
@@ -106,6 +108,27 @@ def record(error: BaseException) -> logging.LogRecord:
         return logging.LogRecord(
             "luigi-interface", logging.ERROR, "x.py", 1, "%s failed", ("CollectPrices",), sys.exc_info()
         )
+
+
+NOTEBOOK = """
+import signal, sys
+import pipeline
+assert sys.excepthook is sys.__excepthook__ and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+import datetime, luigi
+print("went on", luigi.build([pipeline.DailyPipeline(date=datetime.date(2024, 2, 17))], local_scheduler=True))
+"""
+
+
+def test_a_program_that_is_no_run_gets_the_tasks_and_nothing_else(tmp_path):
+    """No argument of it is parsed (a run would refuse these), no lock is taken, nothing ends it; a Saturday has no work."""
+    settings = tmp_path / "luigi.cfg"
+    settings.write_text(f"[storage]\ndata_dir = {tmp_path / 'data'}\n", encoding="utf-8")
+    said = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK, "--no-such-option", "--help", "--date", "2024-02-16,2024-02-20"],
+        env={**os.environ, "LUIGI_CONFIG_PATH": str(settings)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (said.returncode, said.stdout) == (0, "went on True\n"), said.stderr
+    assert not (tmp_path / "data").exists()
 
 
 def test_an_error_that_explains_itself_loses_its_traceback():
