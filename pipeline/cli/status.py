@@ -45,7 +45,10 @@ class StageState:
 
 @dataclasses.dataclass
 class SessionStatus:
-    """One session. `coverage` is the share of the symbols known to the source that were delivered, `hits` the length of its watchlist."""
+    """One session. `coverage` is the share of the symbols known to the source that were delivered, `hits` the length of its watchlist.
+
+    `audited` whole histories were compared by its run, of which `healed` differed; `provisional` of its bars may change still.
+    """
 
     session: dt.date
     stages: dict[str, StageState]
@@ -53,6 +56,9 @@ class SessionStatus:
     coverage: float | None = None
     hits: int | None = None
     is_stale: bool = False
+    audited: int = 0
+    healed: int = 0
+    provisional: int = 0
 
     @property
     def is_done(self) -> bool:
@@ -107,11 +113,16 @@ class Overview:
             if row["date"] in found:
                 found[row["date"]].symbols[row["state"]] = row["symbols"]
         hits = {row["date"]: row["hits"] for row in self._rows("daily_watchlist")}
+        audits = {row["session"]: row for row in self._rows("audits")}
+        provisional = {row["date"]: row["bars"] for row in self._rows("stock_data")}
         stale = {row["date"] for row in self._rows("stale_sessions")}
         for day, status in found.items():
             status.coverage = _coverage(status.symbols)
             status.hits = hits.get(day, 0) if status.stages["ScanWatchlist"].state == "done" else None
             status.is_stale = day in stale
+            status.audited = audits.get(day, {}).get("audited", 0)
+            status.healed = audits.get(day, {}).get("healed", 0)
+            status.provisional = provisional.get(day, 0)
         return list(found.values())
 
     def _stage(self, name: str, day: dt.date) -> StageState:
@@ -192,5 +203,9 @@ _QUERIES = {
     """,
     "price_coverage": "SELECT date, state, count(*) AS symbols FROM price_coverage GROUP BY date, state ORDER BY date, state",
     "daily_watchlist": "SELECT scan_date AS date, count(*) AS hits FROM daily_watchlist GROUP BY scan_date",
+    "audits": """
+        SELECT session, count(*) AS audited, count(*) FILTER (differed > 0) AS healed FROM audits GROUP BY session
+    """,
+    "stock_data": "SELECT date, count(*) AS bars FROM stock_data WHERE NOT is_final GROUP BY date",
     "stale_sessions": "SELECT DISTINCT date FROM stale_sessions",
 }

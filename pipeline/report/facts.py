@@ -10,6 +10,7 @@ from pipeline.calendar import session_before
 from pipeline.config import market
 from pipeline.database.connection import records
 from pipeline.database.markers import MarkerTarget
+from pipeline.market.audits import OPEN
 from pipeline.report import hit_groups
 from pipeline.runs import durations, journal
 from pipeline.sources.exchanges import NAMES, configured_exchanges, market_name
@@ -47,6 +48,7 @@ def facts(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Any]:
         "rejected": records(connection, "FROM rejected_bars WHERE date = ? ORDER BY symbol", session),
         "actions": records(connection, "FROM corporate_actions WHERE date = ? ORDER BY kind DESC, symbol", session),
         "corrections": _corrections(session),
+        "audits": _audits(connection, session),
         "durations": _durations(connection, session),
     } | _made()
 
@@ -150,6 +152,15 @@ def _corrections(session: dt.date) -> Row | None:
     marker = MarkerTarget("CollectPrices", session)
     told = marker.read() if marker.exists() else {}
     return told if "revised_bars" in told else None
+
+
+def _audits(connection: DuckDBPyConnection, session: dt.date) -> Row:
+    """The whole histories that were audited with the session: how many, and those that differed or were not believed."""
+    if not hit_groups.has_column(connection, "audits", "reason"):
+        return {"count": 0, "rows": []}
+    rows = records(connection, "FROM audits WHERE session = ? ORDER BY symbol", session)
+    told = [row for row in rows if row["differed"] or row["verdict"] in OPEN]
+    return {"count": len(rows), "healed": sum(row["differed"] for row in told), "rows": told}
 
 
 def _durations(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:

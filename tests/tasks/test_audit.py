@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli.main import main
+from pipeline.cli.status import Overview
 from pipeline.database.connection import reading, writing
+from pipeline.report.facts import facts as page_facts
 from pipeline.tasks.prices import CollectPrices
 from tests.conftest import forget
 from tests.support.fake_market import Fault
@@ -92,6 +94,12 @@ def test_each_kind_of_damage_is_healed_within_a_rotation_and_counted(
     assert sum(each["healed_bars"] for each in facts) == sum(differed.values())
     assert sum(each["healed_histories"] for each in facts) == 5
     assert [each["audited_histories"] for each in facts] == [30, 30]
+    shown = Overview().sessions(SESSIONS[-2:])
+    assert [(each.audited, each.healed) for each in shown] == [(30, each["healed_histories"]) for each in facts]
+    with writing() as connection:
+        told = [page_facts(connection, session)["audits"] for session in SESSIONS[-2:]]
+    assert sum(each["healed"] for each in told) == sum(differed.values())
+    assert {row["symbol"] for each in told for row in each["rows"]} == set(differed)
 
 
 def test_an_audit_that_is_not_believed_fails_no_session_and_is_repeated_the_next_evening(

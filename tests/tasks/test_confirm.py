@@ -71,9 +71,13 @@ def assert_final(market: SmallMarket, session: dt.date) -> None:
 
 
 def test_the_morning_after_everything_is_final_and_the_list_amended(
-    evening: SmallMarket, clock: Callable[..., None], data_dir: Path
+    evening: SmallMarket, clock: Callable[..., None], data_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "pipeline")
     assert run_here(DailyPipeline(date=LAST))
+    assert " provisional; watchlist: " in caplog.text
+    assert "AMENDED" not in caplog.text
+    caplog.clear()
     assert ask("SELECT DISTINCT is_final FROM stock_data WHERE date = ?", LAST) == [(False,)]
     assert ask("SELECT bool_and(is_final) FROM stock_data WHERE date < ?", LAST) == [(True,)]
     assert ask("SELECT DISTINCT is_final FROM daily_watchlist") == [(False,)]
@@ -96,6 +100,8 @@ def test_the_morning_after_everything_is_final_and_the_list_amended(
     assert ask("SELECT count(*) FROM stale_sessions") == [(0,)]
     assert ask("SELECT count(*) FROM bar_versions WHERE date = ?", LAST) == [(bars,)]
     assert "mended" in report_path(LAST).read_text()
+    assert f"AMENDED list of {LAST}: + " in caplog.text
+    assert " provisional" not in caplog.text
     asked = evening.total
     assert run_here(ConfirmSession(date=LAST), DailyPipeline(date=LAST))
     assert evening.total == asked
@@ -141,8 +147,9 @@ def test_a_source_that_is_silent_in_the_morning_confirms_nothing(
 
 
 def test_without_it_the_next_days_run_makes_the_session_final_and_amends_it(
-    evening: SmallMarket, clock: Callable[..., None]
+    evening: SmallMarket, clock: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "pipeline")
     evening.as_of, evening.early = BEFORE, {BEFORE}
     clock(BEFORE.year, BEFORE.month, BEFORE.day, 18, 0)
     assert run_here(DailyPipeline(date=BEFORE))
@@ -156,6 +163,7 @@ def test_without_it_the_next_days_run_makes_the_session_final_and_amends_it(
     changed = set(ask("SELECT symbol, scan_reason FROM watchlist_amendments WHERE scan_date = ?", BEFORE))
     assert changed == seen ^ on_list(BEFORE) != set()
     assert ask("SELECT count(*) FROM watchlist_amendments WHERE scan_date = ?", LAST) == [(0,)]
+    assert f"AMENDED list of {BEFORE}: " in caplog.text
 
 
 @pytest.mark.parametrize(

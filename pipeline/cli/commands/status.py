@@ -59,6 +59,10 @@ def command(day: dt.date | None, days: int, is_short: bool | None, as_json: bool
     for status in found:
         if status.reason:
             screen.print(f"[red]{status.session}[/] {escape(status.reason)}")
+        if status.healed:
+            screen.print(
+                f"{status.session} {status.healed} of {status.audited} audited histories differed and were healed"
+            )
     _say_never_run(found)
 
 
@@ -122,7 +126,7 @@ def first_words(text: str, longest: int = 28) -> str:
 
 
 def _session(status: SessionStatus) -> str:
-    return f"{status.session}{' stale' if status.is_stale else ''}"
+    return f"{status.session}{' stale' if status.is_stale else ''}{' provisional' if status.provisional else ''}"
 
 
 def _figures(status: SessionStatus) -> tuple[str, ...]:
