@@ -8,12 +8,14 @@ not grow beyond its memory.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import pathlib
 import resource
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.database.moments import KEPT, go_back
 from pipeline.errors import QueryError
 from pipeline.watchlist.sandbox import closed_replica
 from pipeline.watchlist.syntax import Tree, nodes, parsed
@@ -46,15 +48,20 @@ _PAGE_SIZE = resource.getpagesize()
 
 
 @contextlib.contextmanager
-def asked(path: pathlib.Path, text: str, memory_mb: int, timeout: float) -> Iterator[tuple[DuckDBPyConnection, str]]:
+def asked(
+    path: pathlib.Path, text: str, memory_mb: int, timeout: float, known_at: dt.datetime | None = None
+) -> Iterator[tuple[DuckDBPyConnection, str]]:
     """The connection that may run the statement, and the statement, in a block that reads its rows.
 
+    With `known_at` the tables are as they were at that moment (`database/moments.py`), and the others are refused.
     Raises QueryError for a statement that is refused, that DuckDB cannot answer, or that takes too long or too much.
     """
     import duckdb
 
     with closed_replica(path, f"{memory_mb}MB") as connection, limited_memory(memory_mb):
-        statement = checked(connection, text)
+        statement = checked(connection, text, known_at is not None)
+        if known_at is not None:
+            go_back(connection, known_at)
         late = threading.Event()
 
         def stop() -> None:
@@ -97,8 +104,11 @@ def limited_memory(memory_mb: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def checked(connection: DuckDBPyConnection, text: str) -> str:
-    """The text, when it is one SELECT that touches tables alone; EXPLAIN may stand before it. Raises QueryError."""
+def checked(connection: DuckDBPyConnection, text: str, kept_alone: bool = False) -> str:
+    """The text, when it is one SELECT that touches tables alone; EXPLAIN may stand before it. Raises QueryError.
+
+    With `kept_alone` only of tables that can be asked as of a moment.
+    """
     words = text.split(maxsplit=2)
     analyzes = len(words) > 1 and words[1].upper() == "ANALYZE"
     if words and words[0].upper() == "EXPLAIN":
@@ -112,7 +122,30 @@ def checked(connection: DuckDBPyConnection, text: str) -> str:
         raise QueryError(f"one statement is answered at a time; these are {len(answer['statements'])}")
     for node in nodes(answer):
         _check(node)
+    if kept_alone:
+        _check_moments(connection, answer)
     return text
+
+
+def _check_moments(connection: DuckDBPyConnection, tree: Tree) -> None:
+    """Raises QueryError for a table whose past is not kept, under whatever name it is reached."""
+    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    views = connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+    if not tables.issuperset(KEPT):
+        raise QueryError("the replica is of an older version, which kept no past; the next run makes one that does")
+    stored = tables | {name for (name,) in views}
+    named = {str(entry["key"]).lower() for node in nodes(tree) for entry in (node.get("cte_map") or {}).get("map", ())}
+    for node in nodes(tree):
+        name = str(node.get("table_name", "")).lower()
+        if node.get("type") != "BASE_TABLE" or (name in named and name not in stored) or not name:
+            continue
+        if node.get("schema_name") or node.get("catalog_name"):
+            raise QueryError(f"with --known-at a table is named without its schema: {name}")
+        if name not in KEPT:
+            raise QueryError(
+                f"what {name} said before is not kept, so that it cannot be asked as of a moment; --known-at knows "
+                f"{', '.join(KEPT)}"
+            )
 
 
 def _explained(message: str) -> str:

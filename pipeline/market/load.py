@@ -72,7 +72,7 @@ def _make_final(evidence: Evidence) -> None:
     """
     evidence.execute(
         f"""
-        UPDATE stock_data s SET is_final = true
+        UPDATE stock_data s SET is_final = true, confirmed_at = now()
         FROM judged_bars b
         JOIN verdicts v USING (symbol)
         JOIN finality f ON f.date = b.date

@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from pipeline.database.moments import VERSIONED
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -93,12 +95,27 @@ def _record(connection: DuckDBPyConnection, date: dt.date, old: str, new: str, n
 
 
 def _carry(connection: DuckDBPyConnection, table: str, keys: tuple[str, ...], old: str, new: str) -> None:
+    if table in VERSIONED:
+        _keep_versions(connection, table, old, new)
     same = " AND ".join(f"o.{key} IS NOT DISTINCT FROM n.{key}" for key in keys)
     connection.execute(
         f"DELETE FROM {table} o USING {table} n WHERE o.symbol = $old AND n.symbol = $new AND {same}",
         {"old": old, "new": new},
     )
-    connection.execute(f"UPDATE {table} SET symbol = $new WHERE symbol = $old", {"old": old, "new": new})
+    moment = ", stored_at = now()" if table in VERSIONED else ""
+    connection.execute(f"UPDATE {table} SET symbol = $new{moment} WHERE symbol = $old", {"old": old, "new": new})
+
+
+def _keep_versions(connection: DuckDBPyConnection, table: str, old: str, new: str) -> None:
+    """Keep the rows as they were under the old symbol."""
+    reason = ", 'carried over to ' || $new AS reason" if table == "stock_data" else ", $new AS carried_to"
+    connection.execute(
+        f"""
+        INSERT INTO {VERSIONED[table]} BY NAME
+        SELECT *{" EXCLUDE (source)" if table == "stock_data" else ""}, now() AS replaced_at{reason} FROM {table} WHERE symbol = $old
+        """,
+        {"old": old, "new": new},
+    )
 
 
 def _join_ranges(connection: DuckDBPyConnection, old: str, new: str) -> None:

@@ -58,7 +58,7 @@ def _amend(connection: DuckDBPyConnection, session: dt.date) -> int:
 _AMENDMENTS = """
     INSERT INTO watchlist_amendments BY NAME
     WITH before AS (
-        FROM watchlist_versions WHERE scan_date = $session AND stored_at = $scanned_at
+        FROM watchlist_versions WHERE scan_date = $session AND stored_at >= $scanned_at AND carried_to IS NULL
         QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY replaced_at DESC) = 1
     ), replaced AS (
         SELECT symbol, arg_max(close, replaced_at) AS close, arg_max(volume, replaced_at) AS volume

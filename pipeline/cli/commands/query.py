@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import datetime as dt
 import json
 import pathlib
 import re
@@ -13,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from pipeline import calendar
 from pipeline.cli.question import asked
 from pipeline.cli.tables import Column, as_records, fits, fitted, readable
 from pipeline.cli.terminal import console
@@ -51,9 +53,19 @@ BATCH = 10_000
 )
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=300, show_default=True, help="Seconds.")
 @click.option("--memory", type=click.IntRange(min=64), default=2048, show_default=True, help="MB that DuckDB may take.")
+@click.option(
+    "--known-at", metavar="MOMENT", help="As the tables were then: 2024-02-16T22:00Z. Those whose past is kept."
+)
 @click.option("--excel-safe", is_flag=True, help="CSV: a quote before texts that a spreadsheet would run as a formula.")
 def command(
-    sql: str, form: str | None, output: pathlib.Path | None, limit: int, timeout: float, memory: int, excel_safe: bool
+    sql: str,
+    form: str | None,
+    output: pathlib.Path | None,
+    limit: int,
+    timeout: float,
+    memory: int,
+    known_at: str | None,
+    excel_safe: bool,
 ) -> None:
     """Ask the replica a question in SQL; nothing can be changed by it. A minus sign as SQL reads the standard input.
 
@@ -62,6 +74,7 @@ def command(
     pipeline query "SELECT date, close FROM stock_data WHERE symbol = 'AAPL'" --output aapl.parquet
     pipeline query "SHOW TABLES" --format json
     pipeline query "DESCRIBE daily_watchlist"
+    pipeline query "FROM daily_watchlist WHERE scan_date = '2024-02-16'" --known-at 2024-02-16T22:00Z
 
     One SELECT of the replica's tables: no file, no network, no setting can be reached from it.
     """
@@ -71,7 +84,7 @@ def command(
     if chosen not in FILES and output is not None:
         raise QueryError("tables and records are for the screen; a file is csv, json or parquet")
     text = with_meanings(sys.stdin.read() if sql == "-" else sql)
-    with asked(published(), text, memory, timeout) as (connection, statement):
+    with asked(published(), text, memory, timeout, _moment(known_at)) as (connection, statement):
         if chosen not in FILES:
             _print(connection, statement, limit, form)
         elif output is None:
@@ -90,6 +103,23 @@ def with_meanings(text: str) -> str:
         SELECT column_name, data_type AS column_type, comment FROM duckdb_columns()
         WHERE schema_name = 'main' AND table_name = '{found.group(1)}' ORDER BY column_index
     """
+
+
+def _moment(text: str | None) -> dt.datetime | None:
+    """Raises QueryError for what is no moment of the past with its time zone."""
+    if text is None:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise QueryError(f"{text!r} is no moment; say it as 2024-02-16T22:00Z, or 2024-02-17T07:00+09:00") from None
+    if moment.tzinfo is None:
+        raise QueryError(
+            f"{text} has no time zone; say {text}Z for UTC, or the offset: {text}-05:00 in New York's winter"
+        )
+    if moment > calendar.now():
+        raise QueryError(f"{text} lies ahead; without --known-at the newest replica answers")
+    return moment
 
 
 def _form_of(output: pathlib.Path | None) -> str:
