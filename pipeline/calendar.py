@@ -130,6 +130,12 @@ def settled_at(session: dt.date) -> dt.datetime:
     return close + dt.timedelta(minutes=market().settle_minutes)
 
 
+def opens_at(session: dt.date) -> dt.datetime:
+    """When trading of the session begins, in UTC."""
+    opened: dt.datetime = exchange(market().calendar).session_open(session.isoformat()).to_pydatetime()
+    return opened
+
+
 def latest_session() -> dt.date:
     """The latest session that has closed and settled."""
     today = now().astimezone(NEW_YORK).date()

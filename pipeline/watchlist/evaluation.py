@@ -1,7 +1,8 @@
 """Do the rules work? Forward returns of the hits of each scan against the universe of the same days.
 
 A rule is applied to the view of each session as it was scanned: bars, indicators and listing of that session and the one
-before, nothing later. The return of h sessions goes from the close of the session to the last close up to h sessions of
+before, nothing later; and its bars are those that were known when the next session opened, not what they were put right to
+since (`pipeline.watchlist.known_bars`). The return of h sessions goes from the close of the session to the last close up to h sessions of
 the calendar later, so that a symbol which left counts with its last price. What a hit earned beyond the mean of all
 symbols of its session is its excess; for it, returns are cut at the 1st and the 99th percentile of their session, so that
 no single company carries a result. The hit rate is the share of hits above the median.
@@ -20,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.calendar import sessions, sessions_between
 from pipeline.errors import EvaluationError
-from pipeline.watchlist.hits import day_view, find_hits
+from pipeline.watchlist.day_view import create_day_view
+from pipeline.watchlist.hits import find_hits
 from pipeline.watchlist.intervals import Estimate, discoveries, mean, rate
+from pipeline.watchlist.known_bars import go_back_to_opens
 from pipeline.watchlist.sandbox import sandbox
 from pipeline.watchlist.scans import CheckedScan
 
@@ -52,13 +55,17 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """`sessions` were scanned; in `later_listings` of them the listing was of a later day, and so not known then."""
+    """`sessions` were scanned; in `later_listings` of them the listing was of a later day, and so not known then.
+
+    `corrected` rows are left out: their closes were put right after the next session had opened.
+    """
 
     first: dt.date
     last: dt.date
     sessions: int
     later_listings: int
     missing: int
+    corrected: int
     outcomes: list[Outcome]
     by_session: list[dict[str, Any]]
 
@@ -75,10 +82,12 @@ def evaluate(
     chosen = [day for day, listing in known.items() if listing <= day or not strict]
     if not chosen:
         raise EvaluationError(_nothing(connection, first, last, len(known)))
-    hits = _hits(day_view(connection, *chosen), declared)
+    create_day_view(connection, *chosen)
+    corrected = go_back_to_opens(connection, chosen)
+    hits = _hits(connection.sql("FROM day_view").to_arrow_table(), declared)
     _prepare(connection, chosen, hits)
     return Evaluation(
-        chosen[0], chosen[-1], len(chosen), sum(known[day] > day for day in chosen), len(asked) - len(chosen),
+        chosen[0], chosen[-1], len(chosen), sum(known[day] > day for day in chosen), len(asked) - len(chosen), corrected,
         _judged(_outcomes(connection, [scan.name for scan in declared])), _by_session(connection),
     )  # fmt: skip
 

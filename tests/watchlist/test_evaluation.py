@@ -99,6 +99,55 @@ def hits_of(found: Evaluation) -> dict[dt.date, int]:
     return {row["date"]: row["hits"] for row in found.by_session if row["horizon"] == 1 and row["date"] < DONE[30]}
 
 
+def put_right(day: dt.date, moment: str, factor: float = 1.0, **before: float) -> None:
+    """Let K03 have had other values on the day until the moment; `factor`: by a split, which the versions are not on."""
+    with writing() as connection:
+        connection.execute(
+            f"""
+            INSERT INTO bar_versions BY NAME
+            SELECT * EXCLUDE (source) REPLACE ({", ".join(f"{value} AS {name}" for name, value in before.items())},
+                                               fetched_at - INTERVAL 9 YEAR AS stored_at),
+                   ?::TIMESTAMPTZ AS replaced_at, 'corrected' AS reason
+            FROM stock_data WHERE symbol = 'K03' AND date = ?
+            """,
+            [moment, day],
+        )
+        if factor != 1:
+            connection.execute(
+                "INSERT INTO basis_changes (symbol, changed_at, factor, evidence, bars) VALUES ('K03', ?, ?, 'split', 1)",
+                [moment, factor],
+            )
+
+
+@pytest.mark.parametrize(("moment", "hits"), [("09:30", 1), ("09:30:00.000001", 0)])
+def test_rule_sees_no_volume_that_came_after_the_next_open(stored: pathlib.Path, moment: str, hits: int) -> None:
+    day, after = DONE[20], DONE[21]
+    loud = rule("symbol = 'K03' AND volume > 1000")
+    put_right(day, f"{after} {moment} America/New_York", volume=999)
+    found = judge(loud, first=day, last=day)
+    assert (sum(each.hits for each in found.outcomes if each.horizon == 1), found.corrected) == (hits, 0)
+
+
+@pytest.mark.parametrize(("share", "left"), [(1.0019, 0), (1.0021, 1)])
+def test_bar_whose_close_was_put_right_after_the_open_is_left_out(
+    stored: pathlib.Path, share: float, left: int
+) -> None:
+    day = DONE[20]
+    put_right(day, "2025-01-02 00:00Z", close=CLOSES["K03", day] * share)
+    found = judge(rule("symbol = 'K03'"), first=day, last=day)
+    assert (found.outcomes[0].hits, found.corrected) == (1 - left, left)
+
+
+def test_split_that_came_later_is_no_correction(stored: pathlib.Path) -> None:
+    """The history was restated to a quarter of the prices, and four times the volume."""
+    day = DONE[20]
+    plain = judge(rule("symbol = 'K03'"), first=day, last=day)
+    put_right(day, "2025-01-02 00:00Z", 0.25, close=CLOSES["K03", day] * 4)
+    found = judge(rule("symbol = 'K03'"), first=day, last=day)
+    assert found.corrected == 0
+    assert found.outcomes[0].median_return == pytest.approx(plain.outcomes[0].median_return)
+
+
 def test_rule_that_finds_all_has_no_excess_and_one_that_knows_tomorrow_has(stored: pathlib.Path) -> None:
     every = judge(rule("close > 0")).outcomes[0]
     assert every.excess and every.hit_rate

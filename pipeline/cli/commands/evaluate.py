@@ -86,6 +86,8 @@ def show(found: Evaluation) -> None:
         screen.print(
             f"{found.later_listings} of {found.sessions} sessions used a listing of a later day (--strict leaves them out)"
         )
+    if found.corrected:
+        screen.print(f"{found.corrected:,} rows are left out: their closes were put right after the next open")
 
 
 def as_table(found: Evaluation, width: int) -> Table:
