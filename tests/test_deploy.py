@@ -41,6 +41,14 @@ def test_the_run_starts_at_seven_in_seoul_without_catching_up() -> None:
     assert timer["Persistent"] == "false"
 
 
+def test_the_session_is_confirmed_before_new_york_opens() -> None:
+    assert unit("nasdaq-confirm.timer")["Timer"]["OnCalendar"] == "*-*-* 21:00:00 Asia/Seoul"
+    service = unit("nasdaq-confirm.service")
+    assert service["Service"]["ExecStart"] == f"{PLACE}/scripts/daily ConfirmSession"
+    assert service["Unit"]["OnFailure"] == "nasdaq-doctor.service"
+    assert "scripts/daily ConfirmSession" in (ROOT / "deploy" / "crontab").read_text(encoding="utf-8")
+
+
 def test_systemd_accepts_the_units(tmp_path: pathlib.Path) -> None:
     verifier = shutil.which("systemd-analyze")
     if verifier is None:
