@@ -125,6 +125,18 @@ def test_the_number_of_companies_above_the_limit_may_not_jump(connection, before
             check_listing(connection, arriving)
 
 
+@pytest.mark.parametrize(("left", "is_believed"), [(75, True), (74, False), (200, True)])
+def test_a_listing_may_lose_a_share_of_its_symbols_and_no_more(connection, settings, left, is_believed):
+    """A quarter here: a number that a computer's fractions meet."""
+    settings("quality", max_universe_shrink=0.25)
+    store(connection, caps(FIRST, 0, small=100))
+    if is_believed:
+        check_listing(connection, caps(SECOND, 0, small=left))
+    else:
+        with pytest.raises(ListingShrunkError, match=f"has {left} symbols, 26% fewer than the 100 of {FIRST}"):
+            check_listing(connection, caps(SECOND, 0, small=left))
+
+
 def test_the_limit_itself_may_be_moved(connection, settings):
     store(connection, caps(FIRST, 60, small=100))
     settings("market", min_market_cap=1e7)

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+import duckdb
 import pytest
 
 from pipeline.database.connection import writing
@@ -53,6 +54,18 @@ def test_a_volume_has_no_ratio_to_a_mean_of_nothing(seen: Callable[..., dict[str
     assert found[SYMBOL][:2] == (None, 0.0)
     ratio, mean, volume = found["K21"]
     assert ratio == pytest.approx(volume / mean)
+
+
+@pytest.mark.parametrize(("kept", "before"), [("K27", SESSIONS[-2]), ("K26", SESSIONS[-3])])
+def test_a_session_that_the_source_lacked_is_not_the_one_before(
+    tables: duckdb.DuckDBPyConnection, settings: Callable[..., None], kept: str, before: dt.date
+) -> None:
+    """One with less than `[quality] min_traded` of the bars of the later one: here 27 of 36."""
+    settings("quality", min_traded=0.75)
+    fill(tables, [LAST])
+    tables.execute("DELETE FROM stock_data WHERE symbol > 'K36' OR (date = ? AND symbol > ?)", [SESSIONS[-2], kept])
+    create_day_view(tables, LAST)
+    assert tables.execute("SELECT previous FROM day_list WHERE wanted").fetchall() == [(before,)]
 
 
 @pytest.mark.parametrize("together", [[SESSIONS[-2], LAST], [SESSIONS[-2]]])

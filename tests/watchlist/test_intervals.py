@@ -90,6 +90,18 @@ def test_neighbouring_blocks_share_what_a_simulation_says() -> None:
     assert shared(1) == 0
 
 
+@pytest.mark.parametrize(
+    ("p_values", "found"),
+    [
+        ([0.0499], [True]), ([0.0501], [False]), ([0.0249, 0.9], [True, False]), ([0.0251, 0.9], [False, False]),
+        ([0.9, 0.0499, 0.032], [False, False, False]), ([0.0499, 0.0499], [True, True]), ([None, 0.0499], [False, True]),
+    ],
+)  # fmt: skip
+def test_a_discovery_is_below_its_share_of_five_percent(p_values: list[float | None], found: list[bool]) -> None:
+    """The k-th smallest of n is held against k n-ths of 0.05, and takes the smaller ones along."""
+    assert discoveries(p_values) == found
+
+
 def test_the_correction_is_that_of_benjamini_and_hochberg() -> None:
     """The fifteen p values of their paper, of which four are discoveries."""
     paper = [
