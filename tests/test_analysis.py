@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli.main import main
 from pipeline.database.connection import database_path, reading, writing
-from pipeline.database.replica import replica_path
+from pipeline.database.replica import manifest_path, replica_path
 from pipeline.watchlist.amendments import store_watchlist
 from pipeline.watchlist.hits import day_view, watchlist_rows
 from pipeline.watchlist.scans import Scan, check, configured_scans
@@ -41,6 +41,7 @@ def replica(data_dir: pathlib.Path) -> pathlib.Path:
     replica_path().parent.mkdir()
     shutil.copyfile(database_path(), replica_path())
     replica_path().chmod(0o444)
+    manifest_path().write_text(json.dumps({"file": replica_path().name}), encoding="utf-8")
     return data_dir
 
 

@@ -9,10 +9,10 @@ import pytest
 from tests.support import moments
 from tests.support.small_market import SmallMarket
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 #: Moments of each way that are tried; benchmarks/kills.py takes as many as are wanted.
-SAMPLE = 5
+SAMPLE = 4
 
 
 @pytest.mark.parametrize("way", [moments.WAYS[0], moments.WAYS[-1]], ids=str)

@@ -1,4 +1,9 @@
-"""The read-only copy of the database for readers: copied, verified, and then published with one rename."""
+"""The read-only copy of the database for readers: copied, verified, and then published with one rename.
+
+The replica and its manifest are two files, and no rename replaces both. So each replica has a name of its own, too, in
+`replica/versions/`, which the manifest says (`file`): who reads the manifest and opens what it names has that very
+replica, however many are published meanwhile. The one before stays until the next one comes.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 from pipeline import calendar, given
@@ -20,6 +26,10 @@ from pipeline.version import code_version
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+
+#: Seconds from the end of a version in which a reader that has read its name may still open it.
+GRACE = 10.0
 
 
 def replica_path() -> pathlib.Path:
@@ -41,8 +51,8 @@ def is_published() -> bool:
     """Whether a replica is there that is as long as its manifest says."""
     try:
         manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
-        return bool(replica_path().stat().st_size == manifest["bytes"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return manifest.get("bytes", 0) in (0, replica_path().stat().st_size)
+    except (OSError, ValueError, AttributeError):
         return False
 
 
@@ -62,12 +72,44 @@ def publish(session: dt.date) -> dict[str, Any]:
         back_up(temporary, manifest)
         os.chmod(temporary, 0o444)
         sync(temporary)
+        manifest["file"] = _name_version(temporary, manifest["sha256"])
         os.replace(temporary, replica_path())
         sync(replica_path().parent)
     finally:
         temporary.unlink(missing_ok=True)
+    outdated = _named_by_manifest()
     write_text(manifest_path(), json.dumps(manifest, indent=1) + "\n")
+    _drop_versions({manifest["file"], outdated})
     return manifest
+
+
+def _name_version(replica: pathlib.Path, digest: str) -> str:
+    """Give the replica a second name that is its own; what readers find it by, below the manifest's folder."""
+    name = f"versions/{calendar.now():%Y%m%dT%H%M%S.%fZ}-{digest[:12]}.duckdb"
+    target = replica_path().parent / name
+    target.parent.mkdir(exist_ok=True)
+    try:
+        os.link(replica, target)
+    except FileExistsError:  # the same content, at the same moment
+        return name
+    except OSError:  # a file system without links
+        return replica_path().name
+    sync(target.parent)
+    return name
+
+
+def _named_by_manifest() -> str:
+    try:
+        return str(json.loads(manifest_path().read_text(encoding="utf-8")).get("file", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _drop_versions(kept: set[str]) -> None:
+    """Delete the other versions that lost their other name a while ago: a reader may be about to open them."""
+    for path in (replica_path().parent / "versions").glob("*.duckdb"):
+        if f"versions/{path.name}" not in kept and time.time() - path.stat().st_ctime > GRACE:
+            path.unlink()
 
 
 def checkpoint() -> dict[str, Any]:

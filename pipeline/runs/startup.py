@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import concurrent.futures.thread  # noqa: F401  # the messages of a run's end need it, and Python refuses its import then
 import logging
 import multiprocessing
 import os

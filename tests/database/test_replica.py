@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -144,7 +145,12 @@ def test_a_copy_that_is_not_right_leaves_the_old_replica(published, monkeypatch,
     assert published.read_bytes() == before
     assert backup_paths() == backups
     assert json.loads(manifest_path().read_text())["session"] == "2024-02-16"
-    assert sorted(path.name for path in published.parent.iterdir()) == ["manifest.json", "stock_data_replica.duckdb"]
+    assert sorted(path.name for path in published.parent.iterdir()) == [
+        "manifest.json",
+        "stock_data_replica.duckdb",
+        "versions",
+    ]
+    assert len(list((published.parent / "versions").iterdir())) == 1
 
 
 def test_a_database_with_a_log_beside_it_is_not_copied(data_dir, tmp_path):
@@ -174,3 +180,32 @@ def test_a_backup_can_be_opened_as_the_database(published):
         assert set(TABLES) <= {
             name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
         }
+
+
+def test_the_manifest_names_a_file_that_stays_while_one_more_is_published(published, monkeypatch):
+    monkeypatch.setattr(replica, "GRACE", -1.0)
+    names = []
+    for count in range(3):
+        names.append(json.loads(manifest_path().read_text())["file"])
+        assert os.path.samefile(published.parent / names[-1], published)
+        add_bars(1, dt.date(2024, 2, 20 + count))
+        publish(dt.date(2024, 2, 20 + count))
+        assert bars_in(published.parent / names[-1]) == 3 + count  # of the manifest that a reader has just read
+    assert len(list(published.with_name("versions").iterdir())) == 2
+    assert not (published.parent / names[0]).exists()
+
+
+def test_a_version_stays_for_a_while_for_readers_on_their_way(published):
+    first = json.loads(manifest_path().read_text())["file"]
+    for count in range(3):
+        publish(dt.date(2024, 2, 20 + count))
+    assert bars_in(published.parent / first) == 3
+
+
+def test_a_file_system_without_links_has_one_name(data_dir, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    add_bars(3)
+    assert publish(DAY)["file"] == replica_path().name

@@ -200,3 +200,10 @@ def test_lines_of_luigi_keep_what_is_news(message: str, arguments: tuple[object,
 def test_the_sessions_of_a_combined_run_are_named_by_their_span(text, shown):
     record = logging.LogRecord("luigi-interface", logging.INFO, "", 0, text, (), None)
     assert log.LineFormatter("%(message)s").format(record) == shown
+
+
+def test_the_client_of_the_webhooks_can_be_loaded_when_a_run_ends():
+    """Python refuses what it needs from then on; a run that has asked no source has not loaded it before."""
+    program = "import atexit, pipeline.runs.startup; atexit.register(__import__, 'pipeline.sources.web')"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
