@@ -11,12 +11,14 @@ import re
 import shlex
 import shutil
 import tomllib
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli.main import main
+from pipeline.config import ROOT
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.replica import manifest_path, replica_path
 from pipeline.watchlist.amendments import store_watchlist
@@ -199,3 +201,16 @@ def test_rule_of_the_guide_is_valid() -> None:
 
 def test_days_of_the_guide_are_sessions() -> None:
     assert all(dt.date.fromisoformat(day) in SESSIONS for day in re.findall(r"\d{4}-\d\d-\d\d", GUIDE))
+
+
+def test_the_notebook_runs(replica: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]
+    monkeypatch.chdir(replica.parent)
+    assert replica.name == "data", "the path of the notebook is that of a run with the defaults"
+    found: dict[str, Any] = {}
+    for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+        assert cell["outputs"] == [], "a notebook is kept without its outputs"
+        exec(compile("".join(cell["source"]), "docs/notebook.ipynb", "exec"), found)
+    assert len(found["watchlist"]) > 0
+    assert found["chart"].close.notna().all()
+    assert set(found["after"].columns) == {"scan_reason", "hits", "excess_percent"}

@@ -182,5 +182,26 @@ def test_each_stage_stands_in_the_table_with_its_file():
         assert any(f"`{stage.__name__}`" in row[1] and file in row[2] for row in rows), f"{stage.__name__} in {file}"
 
 
+def commands_of(page: str) -> list[str]:
+    """The commands of a page's blocks, without what is said beside them."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+def test_the_korean_page_has_the_commands_of_the_english_one():
+    assert commands_of("README.ko.md") == commands_of("README.md")
+    assert len(commands_of("README.md")) > 10
+
+
+def test_every_picture_of_a_page_is_there_and_small():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {
+        (page, name) for page in pages for name in re.findall(r"\]\(([^)]+\.png)\)", page.read_text(encoding="utf-8"))
+    }
+    assert named
+    for page, name in named:
+        assert (page.parent / name).stat().st_size < 300_000, f"{page.name}: {name}"
+
+
 if __name__ == "__main__":
     rewrite()
