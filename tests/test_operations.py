@@ -171,7 +171,7 @@ def wait_gone(data_dir: pathlib.Path) -> None:
 def test_status_tells_of_a_run_under_way_and_of_why_the_last_one_failed(
     market: SmallMarket, tmp_path: pathlib.Path
 ) -> None:
-    market.latency = 0.2
+    market.latency = 10  # longer than the command that looks at it takes on a busy machine
     run = start_luigi(
         "DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path, log=tmp_path / "log"
     )

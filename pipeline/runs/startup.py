@@ -28,7 +28,7 @@ from pipeline import luigi_private
 from pipeline.config import storage
 from pipeline.errors import CommandLineError, PipelineError, RunInProgressError
 from pipeline.host.processes import die_with_parent
-from pipeline.runs import command_line, configuration, ending, journal, log
+from pipeline.runs import command_line, configuration, ending, guard, journal, leftovers, log
 from pipeline.runs import lock as runlock
 from pipeline.runs.worker import RunFactory
 
@@ -54,6 +54,7 @@ def prepare(arguments: Sequence[str]) -> None:
         name = "already_running" if isinstance(error, RunInProgressError) else "unhandled_exception"
         sys.exit(getattr(retcode(), name))
     journal.settle(alone=local)  # of runs that were killed: what they left must not wait for the end of this one
+    guard.error_of(leftovers.sweep)
     luigi_private.use_factory(RunFactory)
     # `kill` and systemd's stop are like Ctrl-C: Luigi then ends its task processes
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -10,14 +10,12 @@ from collections.abc import Iterator, Sequence
 
 from pipeline import calendar
 from pipeline.config import retention, storage
-from pipeline.host.files import PARTIAL, age, is_abandoned
+from pipeline.host.files import age
+from pipeline.runs import leftovers
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.notify import NotifySuccess
 
 logger = logging.getLogger("pipeline")
-
-#: An unfinished file that nobody has touched for this long is nobody's, even when another host was making it.
-ABANDONED = dt.timedelta(hours=6)
 
 #: Folders of work/ that hold what is to be read yet, however old: the journals of killed runs, Luigi's own pids.
 NEVER_SWEPT = ("journal", "pids")
@@ -53,6 +51,4 @@ def outdated(now: dt.datetime) -> Iterator[pathlib.Path]:
     for pattern, days in periods.items():
         old = (path for path in root.glob(pattern) if age(path, now) > dt.timedelta(days=days))
         yield from (path for path in old if path.parent.name not in NEVER_SWEPT)
-    for folder in ("replica", "backup", "reports", "markers/*", "raw/*/*"):
-        unfinished = root.glob(f"{folder}/.*{PARTIAL}")
-        yield from (path for path in unfinished if is_abandoned(path) or age(path, now) > ABANDONED)
+    yield from leftovers.unfinished(now)

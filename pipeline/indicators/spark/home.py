@@ -70,8 +70,8 @@ def logging_option() -> list[str]:
 class ClassArchive:
     """Spark's classes as this Java keeps them in memory: saves a third of a job's time, and takes about 90 MB.
 
-    The archive is recorded by the second job of an installation, so that one that runs once does not pay for it, and
-    gets its name when that job has succeeded. It is a cache: Java starts without one that is missing or does not fit.
+    The archive is recorded by the second job of an installation, so that one that runs once does not pay for it, or by a
+    later one that nobody waits for: it takes that job some 15 s more. It gets its name when the job has succeeded. It is a cache: Java starts without one that is missing or does not fit.
     """
 
     def __init__(self, java: Runtime, home: pathlib.Path, scratch: pathlib.Path, *, record: bool) -> None:

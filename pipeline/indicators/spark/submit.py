@@ -103,7 +103,8 @@ class SparkJob(SparkSubmitTask):
         self._options = tuple(map(str, app_options))
         with scratch_folder("spark") as self._scratch:
             self._home, is_new = spark_home.local_home() if self._is_local else (spark_home.installed(), True)
-            archive = spark_home.ClassArchive(java, self._home, self._scratch, record=not is_new)
+            is_awaited = sys.stderr.isatty()  # by somebody at a terminal; a timer's run has the quarter of a minute
+            archive = spark_home.ClassArchive(java, self._home, self._scratch, record=not is_new and not is_awaited)
             self._java_options = (*spark_home.logging_option(), *archive.options())
             self._run({**self.program_environment(), "JAVA_HOME": str(java.home)})
             archive.keep()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import sys
 
 import pytest
 
@@ -46,3 +47,19 @@ def test_archive_is_recorded_once_and_then_used(tmp_path, version, recorded, use
     recording.keep()
     (kept,) = home.iterdir()
     assert archive().options() == [f"-XX:{used}={kept}", "-Xlog:disable"]
+
+
+@pytest.mark.parametrize(("is_awaited", "is_recorded"), [(False, True), (True, False)])
+def test_nobody_at_a_terminal_waits_for_the_archive(data_dir, tmp_path, monkeypatch, is_awaited, is_recorded):
+    from pipeline.indicators.spark.submit import SparkJob
+
+    class Job(SparkJob):
+        name = "job"
+        app = "job.py"
+
+    asked = []
+    monkeypatch.setattr(spark_home, "local_home", lambda: (tmp_path, False))
+    monkeypatch.setattr(SparkJob, "_run", lambda job, environment: asked.extend(job._java_options))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_awaited)
+    Job().submit([])
+    assert any("AtExit=" in option or "AOTCacheOutput=" in option for option in asked) is is_recorded
