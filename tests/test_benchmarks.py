@@ -63,3 +63,10 @@ def test_yahoo_download(benchmark: Benchmark, market: SmallMarket) -> None:
 def test_kills(benchmark: Benchmark) -> None:
     said = benchmark("kills.py", "--moments", "1", "--way", "day, local, 1 worker")
     assert re.search(r"\| day, local, 1 worker \| \d+ \| 1 of \d+ \|.*\| 0 \|", said)
+
+
+def test_discoveries(benchmark: Benchmark) -> None:
+    said = benchmark("discoveries.py", "--rules", "20", "--sessions", "40", "--symbols", "40")
+    assert "20 rules by lot, 40 symbols, 40 sessions from 2023-12-" in said
+    assert re.search(r"judged all at once: 0 stars on \d+ results", said)
+    assert re.search(r"judged by tens: \d of 2 groups have a star", said)

@@ -85,11 +85,22 @@ def evaluate(
     create_day_view(connection, *chosen)
     corrected = go_back_to_opens(connection, chosen)
     hits = _hits(connection.sql("FROM day_view").to_arrow_table(), declared)
-    _prepare(connection, chosen, hits)
+    outcomes = judge(connection, chosen, hits, [scan.name for scan in declared])
     return Evaluation(
         chosen[0], chosen[-1], len(chosen), sum(known[day] > day for day in chosen), len(asked) - len(chosen), corrected,
-        _judged(_outcomes(connection, [scan.name for scan in declared])), _by_session(connection),
+        outcomes, _by_session(connection),
     )  # fmt: skip
+
+
+def judge(
+    connection: DuckDBPyConnection, chosen: Sequence[dt.date], hits: pa.Table, rules: Sequence[str]
+) -> list[Outcome]:
+    """What the hits did next, each rule at each horizon, all of them judged at once.
+
+    `hits` has the columns scan, date and symbol. Needs `day_view` of the chosen sessions (symbol, date, close) and `stock_data`.
+    """
+    _prepare(connection, chosen, hits)
+    return _judged(_outcomes(connection, rules))
 
 
 def _run_sessions(connection: DuckDBPyConnection, asked: Sequence[dt.date]) -> dict[dt.date, dt.date]:
