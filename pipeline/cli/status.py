@@ -47,7 +47,8 @@ class StageState:
 class SessionStatus:
     """One session. `coverage` is the share of the symbols known to the source that were delivered, `hits` the length of its watchlist.
 
-    `audited` whole histories were compared by its run, of which `healed` differed; `provisional` of its bars may change still.
+    `audited` whole histories were compared by its run, of which `healed` differed; `provisional` of its
+    bars may change still.
     """
 
     session: dt.date

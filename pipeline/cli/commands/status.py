@@ -126,7 +126,7 @@ def first_words(text: str, longest: int = 28) -> str:
 
 
 def _session(status: SessionStatus) -> str:
-    return f"{status.session}{' stale' if status.is_stale else ''}{' provisional' if status.provisional else ''}"
+    return f"{status.session}{' stale' if status.is_stale else ''}"
 
 
 def _figures(status: SessionStatus) -> tuple[str, ...]:
