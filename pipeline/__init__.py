@@ -14,10 +14,11 @@ configuration.read_files()  # before anything reads a setting
 from pipeline.runs.startup import prepare  # noqa: E402  # after the configuration is known
 from pipeline.tasks.confirm import ConfirmSession  # noqa: E402
 from pipeline.tasks.daily import DailyPipeline  # noqa: E402
+from pipeline.tasks.lake import PublishLake  # noqa: E402
 from pipeline.tasks.ranges import RangeTradingDays  # noqa: E402
 from pipeline.tasks.redis_sync import ManualFullSync, RedisWatchlistSync  # noqa: E402
 
-__all__ = ["ConfirmSession", "DailyPipeline", "ManualFullSync", "RangeTradingDays", "RedisWatchlistSync"]
+__all__ = ["ConfirmSession", "DailyPipeline", "ManualFullSync", "PublishLake", "RangeTradingDays", "RedisWatchlistSync"]
 
 if is_command_line():  # a notebook, a test, a program with luigi.build gets the tasks and nothing else
     prepare(sys.argv[1:])

@@ -321,6 +321,20 @@ class retention(luigi.Config):
     backups = luigi.IntParameter(default=3, description="number of database backups that are kept")
 
 
+class publish(luigi.Config):
+    warehouse = luigi.Parameter(
+        default="",
+        description="folder, or s3:// address, of the Apache Iceberg tables that PublishLake writes; needs the extra iceberg",
+    )
+    catalog = luigi.Parameter(
+        default="",
+        description="catalog of these tables, by its name in .pyiceberg.yaml; empty: the file catalog.db in the warehouse",
+    )
+    snapshot_days = luigi.IntParameter(
+        default=30, description="days that earlier versions of these tables can be read, the newest one apart"
+    )
+
+
 #: Every section, in the order of config/luigi.cfg.
 SECTIONS: tuple[type[luigi.Config], ...] = tuple(
     each for each in list(vars().values()) if isinstance(each, type) and issubclass(each, luigi.Config)

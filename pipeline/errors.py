@@ -186,6 +186,10 @@ class ReplicaError(PipelineError):
     """The copy differs from the database; the previous replica stays published."""
 
 
+class LakeError(PipelineError):
+    """The tables for other engines could not be published; the versions before stay readable."""
+
+
 class ScanError(PipelineError):
     """A scan of the configuration cannot be run."""
 

@@ -13,7 +13,20 @@ from pipeline.config import ROOT
 PACKAGE = ROOT / "pipeline"
 
 #: From the ground up: a room imports the ground, itself, and the rooms before it.
-ROOMS = ("host", "database", "sources", "market", "indicators", "watchlist", "feed", "runs", "report", "tasks", "cli")
+ROOMS = (
+    "host",
+    "database",
+    "sources",
+    "market",
+    "indicators",
+    "watchlist",
+    "feed",
+    "lake",
+    "runs",
+    "report",
+    "tasks",
+    "cli",
+)
 
 #: The faces of the package, which bring the rooms together: what Luigi imports, and what Python runs.
 FACES = {"pipeline", "pipeline.__main__"}

@@ -36,6 +36,9 @@ BROUGHT_ALONG = {
     "tornado": "luigi",
 }
 
+#: Imported by pipeline/ for those who have installed the extra.
+OPTIONAL = {"pyiceberg": "iceberg"}
+
 SCRIPTS = sorted(path for folder in ("scripts", ".ci") for path in (ROOT / folder).iterdir() if path.is_file())
 BASH_SCRIPTS = [path for path in SCRIPTS if re.match(r"#.*(bash|shellcheck)", path.read_text(encoding="utf-8"))]
 
@@ -72,7 +75,9 @@ def imported_distributions() -> set[str]:
 
 def test_everything_imported_is_declared() -> None:
     declared = {canonicalize_name(one.name) for one in REQUIRED}
-    assert imported_distributions() - declared - set(BROUGHT_ALONG) == set()
+    assert imported_distributions() - declared - set(BROUGHT_ALONG) - set(OPTIONAL) == set()
+    for name, extra in OPTIONAL.items():
+        assert name in {one.name for one in requirements(SETTINGS["options.extras_require"][extra])}
     assert set(BROUGHT_ALONG.values()) <= declared
 
 

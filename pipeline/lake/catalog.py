@@ -1,0 +1,159 @@
+"""Where the current version of each table is noted: any catalog that pyiceberg knows, or a SQLite file of the same layout.
+
+pyiceberg's own SQLite catalog needs SQLAlchemy 2, and Luigi's history of runs needs 1.4; so the file is kept with Python's
+sqlite3. It has the tables of the JDBC catalog of Iceberg, which pyiceberg's `SqlCatalog` and Spark's `jdbc` catalog read too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import sqlite3
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from pyiceberg.catalog import Catalog, MetastoreCatalog, load_catalog
+from pyiceberg.catalog.noop import NoopCatalog
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortOrder
+
+from pipeline.config import absolute, publish, storage
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+
+NAME = "pipeline"
+#: The only namespace of the warehouse.
+NAMESPACE = "market"
+#: Seconds that a writer waits for another one.
+PATIENCE = 30.0
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS iceberg_tables (
+    catalog_name VARCHAR(255) NOT NULL, table_namespace VARCHAR(255) NOT NULL, table_name VARCHAR(255) NOT NULL,
+    metadata_location VARCHAR(1000), previous_metadata_location VARCHAR(1000), iceberg_type VARCHAR(5),
+    PRIMARY KEY (catalog_name, table_namespace, table_name)
+);
+CREATE TABLE IF NOT EXISTS iceberg_namespace_properties (
+    catalog_name VARCHAR(255) NOT NULL, namespace VARCHAR(255) NOT NULL, property_key VARCHAR(255) NOT NULL,
+    property_value VARCHAR(1000) NOT NULL, PRIMARY KEY (catalog_name, namespace, property_key)
+);
+INSERT OR IGNORE INTO iceberg_namespace_properties VALUES ('pipeline', 'market', 'exists', 'true');
+"""
+
+
+def open_catalog() -> Catalog:
+    """The catalog that `[publish] catalog` names in pyiceberg's own settings, or the SQLite file."""
+    if publish().catalog:
+        catalog = load_catalog(publish().catalog)
+        catalog.create_namespace_if_not_exists(NAMESPACE)
+        return catalog
+    return SqliteCatalog(sqlite_path(), warehouse=warehouse())
+
+
+def warehouse() -> str:
+    """`[publish] warehouse`: an address as it stands, a folder as an absolute path."""
+    given = publish().warehouse
+    return given if urlparse(given).scheme else str(absolute(given))
+
+
+def sqlite_path() -> pathlib.Path:
+    """The SQLite file: in the warehouse where that is a folder, beside the database where it is a bucket."""
+    if urlparse(publish().warehouse).scheme:
+        return storage().root / "lake" / "catalog.db"
+    return absolute(publish().warehouse) / "catalog.db"
+
+
+class SqliteCatalog(MetastoreCatalog, NoopCatalog):
+    """Tables of one namespace: made, loaded and committed to. A commit holds only when nobody else has committed since."""
+
+    def __init__(self, path: pathlib.Path, **properties: str) -> None:
+        super().__init__(NAME, **properties)
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as connection:
+            connection.executescript(TABLES)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(sqlite3.connect(self.path, timeout=PATIENCE)) as connection, connection:
+            yield connection
+
+    def load_namespace_properties(self, namespace: str | tuple[str, ...]) -> dict[str, str]:
+        return {}
+
+    def list_tables(self, namespace: str | tuple[str, ...] = NAMESPACE) -> list[tuple[str, ...]]:
+        with self._open() as connection:
+            rows = connection.execute("SELECT table_name FROM iceberg_tables WHERE catalog_name = ? ORDER BY 1", [NAME])
+            return [(NAMESPACE, name) for (name,) in rows]
+
+    def create_table(
+        self,
+        identifier: str | tuple[str, ...],
+        schema: Schema | Any,
+        location: str | None = None,
+        partition_spec: PartitionSpec = UNPARTITIONED_PARTITION_SPEC,
+        sort_order: SortOrder = UNSORTED_SORT_ORDER,
+        properties: dict[str, str] = {},  # noqa: B006  # as pyiceberg has it
+    ) -> Table:
+        staged = self._create_staged_table(identifier, schema, location, partition_spec, sort_order, properties)
+        self._write_metadata(staged.metadata, staged.io, staged.metadata_location)
+        row = [NAME, *_names(identifier), staged.metadata_location]
+        try:
+            with self._open() as connection:
+                connection.execute("INSERT INTO iceberg_tables VALUES (?, ?, ?, ?, NULL, 'TABLE')", row)
+        except sqlite3.IntegrityError as error:
+            raise TableAlreadyExistsError(f"Table {identifier} already exists") from error
+        return self.load_table(identifier)
+
+    def load_table(self, identifier: str | tuple[str, ...]) -> Table:
+        location = self._location(identifier)
+        io = self._load_file_io(location=location)
+        metadata = FromInputFile.table_metadata(io.new_input(location))
+        return Table(_names(identifier), metadata, location, self._load_file_io(metadata.properties, location), self)
+
+    def _location(self, identifier: str | tuple[str, ...]) -> str:
+        with self._open() as connection:
+            row = connection.execute(
+                """
+                SELECT metadata_location FROM iceberg_tables
+                WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?
+                """,
+                [NAME, *_names(identifier)],
+            ).fetchone()
+        if not row:
+            raise NoSuchTableError(f"Table does not exist: {identifier}")
+        return str(row[0])
+
+    def commit_table(self, table: Table, requirements: Any, updates: Any) -> CommitTableResponse:
+        current = self.load_table(table.name())
+        staged = self._update_and_stage_table(current, table.name(), requirements, updates)
+        if staged.metadata == current.metadata:
+            return _response(current)
+        self._write_metadata(staged.metadata, staged.io, staged.metadata_location)
+        with self._open() as connection:
+            changed = connection.execute(
+                """
+                UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ?
+                WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?
+                """,
+                [staged.metadata_location, current.metadata_location, NAME, *_names(table.name()), current.metadata_location],
+            )  # fmt: skip
+            if changed.rowcount != 1:
+                raise CommitFailedException(f"Table has been updated by another process: {table.name()}")
+        return _response(staged)
+
+
+def _response(table: Table) -> CommitTableResponse:
+    return CommitTableResponse.model_validate(
+        {"metadata": table.metadata, "metadata-location": table.metadata_location}
+    )
+
+
+def _names(identifier: str | tuple[str, ...]) -> tuple[str, str]:
+    namespace, name = Catalog.identifier_to_tuple(identifier)
+    return namespace, name
