@@ -115,7 +115,7 @@ class Overview:
                 found[row["date"]].symbols[row["state"]] = row["symbols"]
         hits = {row["date"]: row["hits"] for row in self._rows("daily_watchlist")}
         audits = {row["session"]: row for row in self._rows("audits")}
-        provisional = {row["date"]: row["bars"] for row in self._rows("stock_data")}
+        provisional = {row["date"]: row["bars"] for row in self._rows("bar_versions")}
         stale = {row["date"] for row in self._rows("stale_sessions")}
         for day, status in found.items():
             status.coverage = _coverage(status.symbols)
@@ -207,6 +207,7 @@ _QUERIES = {
     "audits": """
         SELECT session, count(*) AS audited, count(*) FILTER (differed > 0) AS healed FROM audits GROUP BY session
     """,
-    "stock_data": "SELECT date, count(*) AS bars FROM stock_data WHERE NOT is_final GROUP BY date",
+    # the table came with the column `is_final`, which a database of before lacks
+    "bar_versions": "SELECT date, count(*) AS bars FROM stock_data WHERE NOT is_final GROUP BY date",
     "stale_sessions": "SELECT DISTINCT date FROM stale_sessions",
 }

@@ -83,6 +83,11 @@ def test_names_of_its_own_are_no_tables(replica: pathlib.Path) -> None:
     assert answer.output.splitlines() == ["v", "200"]
 
 
+def test_columns_are_told_once(replica: pathlib.Path) -> None:
+    told = [line.split(",")[0] for line in ask("DESCRIBE daily_watchlist", EVENING).output.splitlines()]
+    assert told.count("scan_date") == 1
+
+
 @pytest.mark.parametrize(
     ("moment", "said"),
     [

@@ -101,7 +101,7 @@ def with_meanings(text: str) -> str:
         return text
     return f"""
         SELECT column_name, data_type AS column_type, comment FROM duckdb_columns()
-        WHERE schema_name = 'main' AND table_name = '{found.group(1)}' ORDER BY column_index
+        WHERE database_name = current_database() AND schema_name = 'main' AND table_name = '{found.group(1)}' ORDER BY column_index
     """
 
 
