@@ -1,4 +1,4 @@
-"""Text that came from outside: `clean` where it enters, `shown` where it leaves to a terminal or a log.
+"""Text that came from outside: `clean` where it enters, `shown` or `line` where it leaves to a terminal or a log.
 
 HTML is escaped by Jinja2, JSON by its writer, SQL binds its values; a terminal and a log have no such writer. A name or
 a server's message may hold escape sequences (they move the cursor, fill the clipboard), line ends (they forge lines of a
@@ -40,6 +40,11 @@ def shown(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(map(_shown, text))
+
+
+def line(text: str) -> str:
+    """The same for a value that stands among others: its line ends are written out, too."""
+    return shown(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _shown(character: str) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.terminal import plain
-from pipeline.text import shown
+from pipeline.text import line, shown
 
 #: What rich puts between two columns, and around a table with a frame.
 BETWEEN, FRAME = 3, 4
@@ -41,7 +41,11 @@ def fitted(
     spare = width - FRAME - sum(small[at] + BETWEEN for at in kept) + BETWEEN
     missing = [one.heading for at, one in enumerate(columns) if at not in kept]
     told = [f"left out at {width} characters: {', '.join(missing)}{more}"] if missing else []
-    table = Table(title=title or None, caption=shown("\n".join(told)) or None, caption_justify="left")
+    table = Table(
+        title=Text(line(title), "table.title") if title else None,
+        caption=Text(shown("\n".join(told)), "table.caption") if told else None,
+        caption_justify="left",
+    )
     for at in kept:
         room = min(wide[at], small[at] + max(0, spare))
         spare -= room - small[at]
@@ -57,8 +61,7 @@ def fitted(
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
     """What each column takes whole, as it is shown."""
     return [
-        max([cell_len(shown(one.heading)), *(cell_len(shown(row[at])) for row in rows)])
-        for at, one in enumerate(columns)
+        max([cell_len(line(one.heading)), *(cell_len(line(row[at])) for row in rows)]) for at, one in enumerate(columns)
     ]
 
 
@@ -83,7 +86,7 @@ def as_records(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Iter
     wide = max((cell_len(one.heading) for one in columns), default=0)
     for row in rows:
         yield Text(
-            "".join(f"{shown(one.heading):{wide}}  {shown(value)}\n" for one, value in zip(columns, row, strict=True))
+            "".join(f"{line(one.heading):{wide}}  {line(value)}\n" for one, value in zip(columns, row, strict=True))
         )
 
 

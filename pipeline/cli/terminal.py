@@ -8,7 +8,7 @@ from rich import markup
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.text import shown
+from pipeline.text import line, shown
 
 WIDTH_OF_A_FILE = 200
 
@@ -22,7 +22,7 @@ def console(stderr: bool = False) -> Console:
 
 def plain(value: object) -> Text:
     """A value as it stands in the database: neither markup nor a command to the terminal."""
-    return Text(shown(str(value)))
+    return Text(line(str(value)))
 
 
 def escape(text: str) -> str:

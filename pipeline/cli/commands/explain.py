@@ -13,6 +13,7 @@ from rich.console import Console
 from pipeline.cli.arguments import DAY, SYMBOL
 from pipeline.cli.terminal import console, escape
 from pipeline.database.connection import database_path, reading
+from pipeline.text import line
 from pipeline.watchlist.explain import Explanation, Verdict, explain, raw_file
 
 OUTCOMES = {True: "[green]yes[/]", False: "[red]no [/]", None: "[yellow]n/a[/]"}
@@ -95,7 +96,9 @@ def _show_verdict(screen: Console, found: Explanation, verdict: Verdict) -> None
         place = f"rank {verdict.rank} of {verdict.found} by {escape(scan.order)}, limit {scan.limit}"
         screen.print(title + (f"[green]fires[/], {place}" if verdict.fired else f"fires, but is cut off: {place}"))
     for part in verdict.parts:
-        screen.print(f"  {OUTCOMES[part.holds]}  {escape(part.text)}    {escape(_pairs(part.values, part.values))}")
+        screen.print(
+            f"  {OUTCOMES[part.holds]}  {escape(part.text)}    {escape(line(_pairs(part.values, part.values)))}"
+        )
 
 
 def _show_result(screen: Console, found: Explanation) -> None:
@@ -107,7 +110,7 @@ def _show_result(screen: Console, found: Explanation) -> None:
 
 
 def _line(screen: Console, name: str, text: str) -> None:
-    screen.print(f"  {name:11}{escape(text)}")
+    screen.print(f"  {name:11}{escape(line(text))}")
 
 
 def _pairs(values: dict[str, Any], names: Any) -> str:
