@@ -105,9 +105,9 @@ def resolve_done(done: Sequence[tuple[str, str]]) -> None:
         tell()
 
 
-#: What a task run raised for one of some pairs "PIPELINE DATE", and is not resolved.
+#: What a task run raised, or could not record, for one of some pairs "PIPELINE DATE", and is not resolved.
 _OF_PAIRS = """
-    resolved_at IS NULL AND run_id IS NOT NULL AND concat(pipeline, ' ', date) IN (SELECT unnest(?::VARCHAR[]))
+    resolved_at IS NULL AND (run_id IS NOT NULL OR type = 'not recorded') AND concat(pipeline, ' ', date) IN (SELECT unnest(?::VARCHAR[]))
 """
 
 

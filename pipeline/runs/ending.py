@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import logging
 import os
 import sys
@@ -22,6 +23,7 @@ from pipeline.luigi_private import UNCAUGHT
 from pipeline.masking import masked
 from pipeline.parameters import as_tuple
 from pipeline.runs import alerts, central, command_line, guard, journal, metrics, notifications
+from pipeline.runs.alerts import PIPELINES
 from pipeline.runs.journal import TaskRun
 from pipeline.runs.worker import RunFactory
 
@@ -43,7 +45,7 @@ def close(pid: int) -> None:
         text = f"the end of the run could not be recorded: {masked(guard.described(error))}"
         logger.error("%s", text, exc_info=error)
         guard.error_of(lambda: notifications.send(f"ALERT {text}"))
-    if error is not None or journal.unwritten:
+    if error is not None or journal.unwritten or journal.unsettled:
         leave(retcode().unhandled_exception)
 
 
@@ -59,15 +61,16 @@ def _close() -> None:
     runs = journal.settle()
     mine = runs.get(this_process(), [])
     unrecorded = [*journal.unwritten, *_unrecorded(outcome.get("failed", set()), mine)]
-    lines = [*closing_lines(mine), *unrecorded, *_not_run_lines(outcome), *_refused_lines()]
+    lines = [*closing_lines(mine), *unrecorded, *journal.unsettled, *_not_run_lines(outcome), *_refused_lines()]
     for line in lines:
         logger.error("%s", line)
     if lines and journal.journal_path(this_process()).exists():  # people have to know all the same
         notifications.send("\n".join(["ALERT, not recorded yet:", *lines]))
         return
-    for text in unrecorded:
-        alerts.raise_alert("not recorded", text.split(" ")[0], None, masked(text))
     alerts.resolve_done(_done(outcome))
+    if unrecorded:
+        more = f"; and {len(unrecorded) - 1} more, see the log" if len(unrecorded) > 1 else ""
+        alerts.raise_alert("not recorded", PIPELINES[0], _last_date(outcome), masked(unrecorded[0]) + more)
     if runs:
         alerts.tell()
     if runs or unrecorded:
@@ -84,6 +87,14 @@ def _done(outcome: dict[str, set[luigi.Task]]) -> list[tuple[str, str]]:
     """The pipelines and dates that Luigi has found done, or has done."""
     tasks = outcome.get("completed", set()) | outcome.get("already_done", set())
     return [(task.task_family, str(day)) for task in tasks for day in as_tuple(getattr(task, "date", ()))]
+
+
+def _last_date(outcome: dict[str, set[luigi.Task]]) -> dt.date | None:
+    """The newest date that this run was about; None when it had none."""
+    tasks = set().union(*outcome.values())
+    days = [day for task in tasks for day in as_tuple(getattr(task, "date", ()))]
+    asked = command_line.parse(sys.argv[1:]).date
+    return max(days, default=dt.date.fromisoformat(asked) if asked else None)
 
 
 def _unrecorded(failed: Iterable[luigi.Task], mine: list[TaskRun]) -> list[str]:

@@ -66,6 +66,9 @@ _owner: Owner | None = None
 #: What the journal could not take, in this process: known when it ends, and told then.
 unwritten: list[str] = []
 
+#: What kept the journals out of the database at the last try, when nobody foresaw it.
+unsettled: list[str] = []
+
 
 def folder() -> pathlib.Path:
     return storage().root / "work" / "journal"
@@ -163,8 +166,9 @@ def settle(alone: bool = False) -> dict[Owner | None, list[TaskRun]]:
 
     Of a process of another host nobody knows whether it has ended, unless this one has the installation `alone`. A
     journal is deleted after its rows are committed; a run that was stored already is not stored twice. What keeps the
-    rows out of the database is logged, and the journals stay.
+    rows out of the database is logged, and the journals stay; what nobody foresaw is noted in `unsettled`, too.
     """
+    unsettled.clear()
     mine = this_process()
     ended = {
         by: path for by, path in journals() if by is None or by == mine or by.is_gone or (alone and not by.is_here)
@@ -175,6 +179,8 @@ def settle(alone: bool = False) -> dict[Owner | None, list[TaskRun]]:
     error = guard.error_of(lambda: _store_all([run for each in runs.values() for run in each]))
     if error is not None:
         logger.warning("the record of this run stays in %s until the next one: %s", folder(), guard.described(error))
+        if not isinstance(error, PipelineError):
+            unsettled.append(f"the record of this run is not in the database: {masked(guard.described(error))}")
         return runs
     for path in ended.values():
         path.unlink(missing_ok=True)

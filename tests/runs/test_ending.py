@@ -102,6 +102,7 @@ def left(monkeypatch):
     monkeypatch.setattr(ending, "leave", codes.append)
     monkeypatch.setattr(journal, "unwritten", [])
     monkeypatch.setattr(journal, "refused", [])
+    monkeypatch.setattr(journal, "unsettled", [])
     return codes
 
 
@@ -139,11 +140,56 @@ def test_an_end_that_goes_wrong_is_told_and_is_no_success(data_dir, called_with,
 
 def test_what_could_not_be_recorded_is_an_alert_a_message_and_no_success(data_dir, called_with, left, sent, settings):
     settings("redis", url="")
-    journal.unwritten.append("CollectPrices_2024_1 started: not recorded (OSError: [Errno 28] No space left on device)")
+    for end in ("started", "done"):
+        text = f"CollectPrices_2024_1 {end}: not recorded (OSError: [Errno 28] No space left on device)"
+        journal.unwritten.append(text)
     ending.close(os.getpid())
-    assert stored("type, resolved_at IS NULL", "alerts") == [("not recorded", True)]
+    assert stored("type, task, date, resolved_at IS NULL", "alerts") == [
+        ("not recorded", "DailyPipeline", dt.date(2024, 2, 16), True)
+    ]
+    assert len(sent) == 1  # one cause
     assert "No space left on device" in sent[0]
+    assert "and 1 more" in sent[0]
     assert left == [40]
+
+
+@pytest.mark.parametrize("place", ["journal.store", "alerts.update"])
+def test_rows_that_cannot_be_stored_are_told_though_all_went_well(
+    data_dir, called_with, left, sent, settings, monkeypatch, place
+):
+    settings("redis", url="")
+    write_journal(line("a", "done", 1.0))
+
+    def broken(*_: object) -> None:
+        raise TypeError("unexpected keyword argument 'ssl_ca_cert'")
+
+    monkeypatch.setattr(f"pipeline.runs.{place}", broken)
+    ending.close(os.getpid())
+    assert "TypeError: unexpected keyword argument 'ssl_ca_cert'" in sent[0]
+    assert left == [40]
+    assert journal.journal_path(this_process()).exists()
+
+
+def test_what_could_not_be_recorded_is_over_when_its_date_is_found_done(data_dir, called_with, left, sent, settings):
+    from pipeline.tasks.daily import DailyPipeline
+
+    settings("redis", url="")
+    tasks = {DailyPipeline(date=dt.date(2024, 2, 16))}
+
+    class Done:
+        def outcome(self):
+            return {"already_done": tasks}
+
+    ending.RunFactory.worker = Done()
+    try:
+        journal.unwritten.append("CollectPrices_2024_1 started: not recorded (OSError)")
+        ending.close(os.getpid())
+        assert stored("resolved_at IS NULL", "alerts") == [(True,)]  # told, and looked at again by the next run
+        journal.unwritten.clear()
+        ending.close(os.getpid())
+    finally:
+        ending.RunFactory.worker = None
+    assert stored("resolved_at IS NULL", "alerts") == [(False,)]
 
 
 def test_a_damaged_database_leaves_the_journal_and_tells(data_dir, called_with, left, sent, settings):
