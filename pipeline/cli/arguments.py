@@ -55,7 +55,11 @@ class Symbol(click.ParamType):
         try:
             with reading(published()) as connection:
                 rows = connection.execute(
-                    "SELECT symbol, name FROM nasdaq_symbols WHERE starts_with(symbol, ?) ORDER BY symbol LIMIT ?",
+                    """
+                    SELECT symbol, name
+                    FROM nasdaq_symbols
+                    WHERE starts_with(symbol, ?) ORDER BY symbol LIMIT ?
+                    """,
                     [incomplete.upper(), MOST],
                 ).fetchall()
         except PipelineError:  # nothing has been published: nothing to complete from

@@ -183,7 +183,11 @@ def _failed(connection: DuckDBPyConnection) -> Iterator[Finding]:
     newest = _newest(connection)
     rows = records(
         connection,
-        "SELECT symbol, reason FROM price_coverage WHERE date = ? AND state = 'failed' ORDER BY symbol",
+        """
+        SELECT symbol, reason
+        FROM price_coverage
+        WHERE date = ? AND state = 'failed' ORDER BY symbol
+        """,
         newest,
     )
     if rows:

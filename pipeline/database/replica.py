@@ -127,7 +127,11 @@ def survey(connection: DuckDBPyConnection) -> dict[str, Any]:
     tables = [
         name
         for (name,) in connection.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE NOT temporary ORDER BY table_name"
+            """
+            SELECT table_name
+            FROM duckdb_tables()
+            WHERE NOT temporary ORDER BY table_name
+            """
         ).fetchall()
     ]
     rows = {name: (connection.execute(f'SELECT count(*) FROM "{name}"').fetchone() or (0,))[0] for name in tables}

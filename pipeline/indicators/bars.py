@@ -100,7 +100,10 @@ def load_indicators(
 
 def _replace_rows(tables: Temporary, sessions: Sequence[dt.date]) -> None:
     tables.execute(
-        "DELETE FROM technical_indicators WHERE date IN (SELECT unnest($sessions::DATE[]))",
+        """
+        DELETE FROM technical_indicators
+        WHERE date IN (SELECT unnest($sessions::DATE[]))
+        """,
         {"sessions": list(sessions)},
     )
     tables.execute(

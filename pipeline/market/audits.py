@@ -107,7 +107,11 @@ def record_audits(evidence: Evidence, session: dt.date) -> list[Audit]:
         {"keep": KEEP},
     )
     rows = evidence.execute(
-        "SELECT symbol, bars, differed, verdict, reason FROM audits WHERE audited_at = now() ORDER BY symbol"
+        """
+        SELECT symbol, bars, differed, verdict, reason
+        FROM audits
+        WHERE audited_at = now() ORDER BY symbol
+        """
     )
     return [Audit(*row) for row in rows]
 

@@ -170,7 +170,12 @@ def _again(session: dt.date) -> str:
 
 def _too_few(connection: DuckDBPyConnection, session: dt.date, found: Coverage) -> str:
     rows = connection.execute(
-        "SELECT symbol, reason FROM price_coverage WHERE date = ? AND (state = 'failed' OR is_lost) ORDER BY symbol LIMIT 5",
+        """
+        SELECT symbol, reason
+        FROM price_coverage
+        WHERE date = ? AND (state = 'failed' OR is_lost)
+        ORDER BY symbol LIMIT 5
+        """,
         [session],
     ).fetchall()
     names = "; ".join(f"{symbol}: {reason}" for symbol, reason in rows)

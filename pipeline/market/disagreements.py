@@ -20,7 +20,10 @@ def note_disagreements(tables: Temporary) -> None:
     A listing is never restated: its price is brought to the basis of the bars by the splits since.
     """
     tables.execute(
-        "DELETE FROM price_disagreements p USING believed_answers a WHERE p.symbol = a.symbol AND p.date BETWEEN a.asked_from AND a.asked_to"
+        """
+        DELETE FROM price_disagreements p USING believed_answers a
+        WHERE p.symbol = a.symbol AND p.date BETWEEN a.asked_from AND a.asked_to
+        """
     )
     tables.execute(
         f"""

@@ -47,7 +47,10 @@ def remember(tables: Temporary) -> None:
     has no bar, from the symbol's first bar on.
     """
     tables.execute(
-        "DELETE FROM gaps g USING stock_data s WHERE s.symbol = g.symbol AND s.date = g.date AND s.symbol IN (SELECT symbol FROM answers)"
+        """
+        DELETE FROM gaps g USING stock_data s
+        WHERE s.symbol = g.symbol AND s.date = g.date AND s.symbol IN (SELECT symbol FROM answers)
+        """
     )
     tables.make(
         "lacking",
@@ -66,8 +69,15 @@ def remember(tables: Temporary) -> None:
         """,
     )
     tables.execute(
-        "UPDATE gaps SET times_asked = times_asked + 1 FROM lacking l WHERE gaps.symbol = l.symbol AND gaps.date = l.date"
+        """
+        UPDATE gaps SET times_asked = times_asked + 1
+        FROM lacking l
+        WHERE gaps.symbol = l.symbol AND gaps.date = l.date
+        """
     )
     tables.execute(
-        "INSERT INTO gaps BY NAME SELECT symbol, date, 1 AS times_asked FROM lacking ANTI JOIN gaps USING (symbol, date)"
+        """
+        INSERT INTO gaps BY NAME SELECT symbol, date, 1 AS times_asked
+        FROM lacking ANTI JOIN gaps USING (symbol, date)
+        """
     )

@@ -33,7 +33,10 @@ def change_bars(tables: Temporary) -> dict[str, int]:
     keep_versions(tables)
     place_finality(tables)
     tables.execute(
-        "DELETE FROM stock_data s USING bar_changes c WHERE s.symbol = c.symbol AND s.date = c.date AND c.change <> 'added'"
+        """
+        DELETE FROM stock_data s USING bar_changes c
+        WHERE s.symbol = c.symbol AND s.date = c.date AND c.change <> 'added'
+        """
     )
     tables.execute(
         """
@@ -89,7 +92,10 @@ def mark_stale_indicators(tables: Temporary) -> None:
 
 def _follow(tables: Temporary) -> None:
     tables.execute(
-        "DELETE FROM technical_indicators t USING bar_changes c WHERE t.symbol = c.symbol AND t.date = c.date AND c.change = 'deleted'"
+        """
+        DELETE FROM technical_indicators t USING bar_changes c
+        WHERE t.symbol = c.symbol AND t.date = c.date AND c.change = 'deleted'
+        """
     )
     tables.execute(
         """

@@ -131,10 +131,17 @@ def _store_actions(evidence: Evidence) -> None:
     """Replace all actions of the spans that were taken over: one that was withdrawn or moved goes."""
     evidence.make(
         "believed_answers",
-        f"SELECT a.* FROM answers a JOIN verdicts v USING (symbol) WHERE v.verdict IN ('{TAKE_OVER}', '{REPLACE}')",
+        f"""
+        SELECT a.*
+        FROM answers a JOIN verdicts v USING (symbol)
+        WHERE v.verdict IN ('{TAKE_OVER}', '{REPLACE}')
+        """,
     )
     evidence.execute(
-        "DELETE FROM corporate_actions c USING believed_answers a WHERE c.symbol = a.symbol AND c.date BETWEEN a.asked_from AND a.asked_to"
+        """
+        DELETE FROM corporate_actions c USING believed_answers a
+        WHERE c.symbol = a.symbol AND c.date BETWEEN a.asked_from AND a.asked_to
+        """
     )
     for kind, column in (("split", "split_ratio"), ("dividend", "dividend")):
         evidence.execute(

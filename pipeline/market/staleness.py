@@ -79,7 +79,11 @@ def _find_changed_bars(tables: Temporary) -> None:
 def scanned_sessions(connection: DuckDBPyConnection) -> list[dt.date]:
     """The sessions that have a watchlist, even an empty one."""
     rows = connection.execute(
-        "SELECT session FROM finished_stages WHERE stage = 'ScanWatchlist' ORDER BY session"
+        """
+        SELECT session
+        FROM finished_stages
+        WHERE stage = 'ScanWatchlist' ORDER BY session
+        """
     ).fetchall()
     return [date for (date,) in rows]
 

@@ -99,7 +99,10 @@ def _carry(connection: DuckDBPyConnection, table: str, keys: tuple[str, ...], ol
         _keep_versions(connection, table, old, new)
     same = " AND ".join(f"o.{key} IS NOT DISTINCT FROM n.{key}" for key in keys)
     connection.execute(
-        f"DELETE FROM {table} o USING {table} n WHERE o.symbol = $old AND n.symbol = $new AND {same}",
+        f"""
+        DELETE FROM {table} o USING {table} n
+        WHERE o.symbol = $old AND n.symbol = $new AND {same}
+        """,
         {"old": old, "new": new},
     )
     moment = ", stored_at = now()" if table in VERSIONED else ""
@@ -139,7 +142,10 @@ def _join_ranges(connection: DuckDBPyConnection, old: str, new: str) -> None:
 
 def _carry_range(connection: DuckDBPyConnection, old: str, new: str) -> None:
     connection.execute(
-        "DELETE FROM price_ranges WHERE symbol = $old AND EXISTS (FROM price_ranges WHERE symbol = $new)",
+        """
+        DELETE FROM price_ranges
+        WHERE symbol = $old AND EXISTS (FROM price_ranges WHERE symbol = $new)
+        """,
         {"old": old, "new": new},
     )
     connection.execute("UPDATE price_ranges SET symbol = $new WHERE symbol = $old", {"old": old, "new": new})

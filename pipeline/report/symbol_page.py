@@ -86,7 +86,10 @@ def _rows(
 def _listing(connection: DuckDBPyConnection, given: dict[str, Any]) -> dict[str, Any]:
     rows = records(
         connection,
-        "FROM symbol_snapshots WHERE symbol = ? ORDER BY date <= ? DESC, abs(date - ?) LIMIT 1",
+        """
+        FROM symbol_snapshots
+        WHERE symbol = ? ORDER BY date <= ? DESC, abs(date - ?) LIMIT 1
+        """,
         given["symbol"], given["day"], given["day"],
     )  # fmt: skip
     return rows[0] | {"short_name": short_name(rows[0]["name"])} if rows else {}
@@ -95,7 +98,11 @@ def _listing(connection: DuckDBPyConnection, given: dict[str, Any]) -> dict[str,
 def _coverage(connection: DuckDBPyConnection, given: dict[str, Any]) -> dict[str, int]:
     return dict(
         connection.execute(
-            "SELECT state, count(*) FROM price_coverage WHERE symbol = $symbol AND date <= $day GROUP BY ALL ORDER BY ALL",
+            """
+            SELECT state, count(*)
+            FROM price_coverage
+            WHERE symbol = $symbol AND date <= $day GROUP BY ALL ORDER BY ALL
+            """,
             given,
         ).fetchall()
     )

@@ -198,9 +198,10 @@ _COVER = """
     FROM (SELECT cause, max(told_at) AS at FROM alerts WHERE resolved_at IS NULL GROUP BY cause) told
     WHERE alerts.cause = told.cause AND alerts.told_at IS NULL AND alerts.resolved_at IS NULL AND told.at > $since
 """
-_CLOSE_UNTOLD = (
-    "UPDATE alerts SET closed_at = $now WHERE closed_at IS NULL AND resolved_at IS NOT NULL AND told_at IS NULL"
-)
+_CLOSE_UNTOLD = """
+    UPDATE alerts SET closed_at = $now
+    WHERE closed_at IS NULL AND resolved_at IS NOT NULL AND told_at IS NULL
+    """
 
 _DUE = """
     SELECT pipeline, task, list(DISTINCT type ORDER BY type), list(DISTINCT date ORDER BY date) FILTER (date IS NOT NULL),

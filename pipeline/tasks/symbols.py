@@ -93,7 +93,12 @@ def renew_older(sessions: Sequence[dt.date]) -> None:
     """
     with writing() as connection:
         rows = connection.execute(
-            "SELECT date FROM session_universe WHERE snapshot_date < date AND date IN (SELECT unnest(?::DATE[])) ORDER BY date",
+            """
+            SELECT date
+            FROM session_universe
+            WHERE snapshot_date < date AND date IN (SELECT unnest(?::DATE[]))
+            ORDER BY date
+            """,
             [list(sessions)],
         ).fetchall()
     older = [session for (session,) in rows]
