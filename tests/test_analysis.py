@@ -110,6 +110,28 @@ def test_evaluate_takes_its_range_by_place_or_by_name_and_all_sessions_without_o
     assert run("evaluate", first, last).output == said == run("evaluate").output
 
 
+@pytest.mark.parametrize("place", [[], [str(SESSIONS[-2])]])
+def test_show_makes_the_page_of_a_symbol(replica: pathlib.Path, place: list[str]) -> None:
+    said = run("show", "k01", *place, "--no-open").output
+    page = replica / "reports" / "symbols" / "K01.html"
+    assert f"page: {page}" in said
+    text = page.read_text(encoding="utf-8")
+    assert f"K01 to {place[0] if place else LAST}" in text
+    assert "://" not in re.sub(r'href="https://[^"]*"', "", text), "nothing is loaded from elsewhere"
+
+
+def test_show_of_a_symbol_that_is_not_there_names_those_close_to_it(replica: pathlib.Path) -> None:
+    answer = run("show", "K0I")
+    assert answer.exit_code == 1
+    assert "no bar of K0I is stored; close to it: K" in answer.output
+
+
+def test_show_of_a_day_before_the_first_bar_says_which_that_is(replica: pathlib.Path) -> None:
+    answer = run("show", "K01", "2020-01-02")
+    assert answer.exit_code == 1
+    assert "K01 has no bar up to 2020-01-02; its first one is of " in answer.output
+
+
 def test_try_shows_what_a_rule_finds_in_its_order_and_stores_nothing(replica: pathlib.Path) -> None:
     with reading(replica_path()) as connection:
         wanted = connection.execute(

@@ -76,6 +76,7 @@ class Stranger:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_stranger_can_follow_the_page(market: SmallMarket, tmp_path: pathlib.Path) -> None:
     stranger = Stranger(market, tmp_path)
     for note, block in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
