@@ -11,6 +11,7 @@ import pytest
 from pipeline.database.connection import reading
 from pipeline.errors import NotFinalError
 from pipeline.report.page import report_path
+from pipeline.tasks.base import SessionTask
 from pipeline.tasks.confirm import ConfirmSession
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.indicators import ComputeIndicators
@@ -166,18 +167,43 @@ def test_without_it_the_next_days_run_makes_the_session_final_and_amends_it(
     assert f"AMENDED list of {BEFORE}: " in caplog.text
 
 
+STEPS = [
+    *(
+        (stage, "process", False)
+        for stage in (ComputeIndicators, ScanWatchlist, ReplicateDatabase, NotifySuccess, GenerateReport)
+    ),
+    (ConfirmSession, "_run_again", False),  # the bars are stored, and nothing else
+    (ConfirmSession, "_run_again", True),  # everything but its own mark
+    *(
+        (stage, "process", True) for stage in (ComputeIndicators, ScanWatchlist, ReplicateDatabase)
+    ),  # not the marker file
+]
+
+
 @pytest.mark.parametrize(
-    "stage",
-    [ComputeIndicators, ScanWatchlist, ReplicateDatabase, NotifySuccess, GenerateReport],
-    ids=lambda s: s.__name__,
+    ("task", "step", "is_done"),
+    STEPS,
+    ids=[f"{task.__name__}-{'after' if late else 'before'}" for task, _, late in STEPS],
 )
 def test_what_breaks_between_two_steps_is_gone_on_with_by_the_same_command(
-    evening: SmallMarket, clock: Callable[..., None], monkeypatch: pytest.MonkeyPatch, stage: type
+    evening: SmallMarket,
+    clock: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    task: type[SessionTask],
+    step: str,
+    is_done: bool,
 ) -> None:
     assert run_here(DailyPipeline(date=LAST))
     next_morning(evening, clock)
+    whole = getattr(task, step)
+
+    def cut_off(self: SessionTask, sessions: object) -> None:
+        if is_done:
+            whole(self, sessions)
+        raise RuntimeError("cut off")
+
     with monkeypatch.context() as broken:
-        broken.setattr(stage, "process", lambda task, sessions: 1 / 0)
+        broken.setattr(task, step, cut_off)
         assert not run_here(ConfirmSession(date=LAST))
     forget()
     asked = evening.total
