@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import calendar
 from pipeline.config import market, quality, storage
+from pipeline.database.temporary import Temporary
 from pipeline.errors import NotReceivedError
 from pipeline.host.files import atomic_path, set_aside
 from pipeline.market.securities import security_type
@@ -124,24 +125,26 @@ def refresh_symbols(connection: DuckDBPyConnection, session: dt.date) -> None:
 
     The facts of a symbol are those of its newest snapshot, whatever the order in which snapshots arrive.
     """
-    connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE seen AS
-        SELECT s.symbol, least(s.date, k.first_seen) AS first_seen, greatest(s.date, k.last_seen) AS last_seen,
-               k.avg_volume_30
-        FROM symbol_snapshots s LEFT JOIN nasdaq_symbols k USING (symbol) WHERE s.date = ?
-        """,
-        [session],
-    )
-    connection.execute("DELETE FROM nasdaq_symbols WHERE symbol IN (SELECT symbol FROM seen)")
-    connection.execute(
-        """
-        INSERT INTO nasdaq_symbols BY NAME
-        SELECT s.symbol, s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type,
-               s.exchange, true AS is_active, seen.first_seen, seen.last_seen, seen.avg_volume_30, now() AS updated_at
-        FROM seen JOIN symbol_snapshots s ON s.symbol = seen.symbol AND s.date = seen.last_seen
-        """
-    )
+    with Temporary(connection) as tables:
+        tables.make(
+            "seen",
+            """
+            SELECT s.symbol, least(s.date, k.first_seen) AS first_seen, greatest(s.date, k.last_seen) AS last_seen,
+                   k.avg_volume_30
+            FROM symbol_snapshots s LEFT JOIN nasdaq_symbols k USING (symbol)
+            WHERE s.date = $session
+            """,
+            {"session": session},
+        )
+        tables.execute("DELETE FROM nasdaq_symbols WHERE symbol IN (SELECT symbol FROM seen)")
+        tables.execute(
+            """
+            INSERT INTO nasdaq_symbols BY NAME
+            SELECT s.symbol, s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type,
+                   s.exchange, true AS is_active, seen.first_seen, seen.last_seen, seen.avg_volume_30, now() AS updated_at
+            FROM seen JOIN symbol_snapshots s ON s.symbol = seen.symbol AND s.date = seen.last_seen
+            """
+        )
     connection.execute(
         """
         UPDATE nasdaq_symbols SET is_active = (last_seen = newest.date)

@@ -34,9 +34,8 @@ def listing(session: dt.date, **counts: int) -> Listing:
 
 
 @pytest.fixture
-def connection(data_dir):
-    with writing() as opened:
-        yield opened
+def connection(tables, data_dir):
+    return tables
 
 
 def test_an_exchange_that_shrank_does_not_hide_behind_the_others(connection, settings):
