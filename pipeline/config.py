@@ -81,7 +81,7 @@ class nasdaq(luigi.Config):
         default=300.0, description="seconds that a listing may take, with all its answers, attempts and pauses"
     )
     max_mb = luigi.FloatParameter(
-        default=16.0,
+        default=8.0,
         description="MB that a listing may be, packed or unpacked; the 4,100 rows of NASDAQ are some 1.4 MB",
     )
     max_rows = luigi.IntParameter(

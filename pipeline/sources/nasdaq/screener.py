@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 PATH = "/api/screener/stocks"
 HEADERS = {"Accept": "application/json, text/plain, */*"}
 PAGE = 1000
+OBJECTS_A_ROW, OBJECTS_AROUND = 2, 1000
 #: A server that asks for a longer pause is not waited for: the run fails, and says when to come back.
 LONGEST_PAUSE = 60.0
 #: Rows may differ from the server's own count by this share (the list changes between two requests).
@@ -132,6 +133,15 @@ class NasdaqScreener:
             if not rows or offset >= (total_records(page.data) or offset + 1):
                 return
 
+    def _check_objects(self, body: bytes) -> None:
+        """Objects and lists take twenty times their bytes once they are read; a row is one, and few stand around them."""
+        found = body.count(b"{") + body.count(b"[")
+        if found > OBJECTS_A_ROW * self.settings.max_rows + OBJECTS_AROUND:
+            raise ListingUnreadableError(
+                f"the NASDAQ screener's answer has {found:,} objects and lists, more than the "
+                f"{self.settings.max_rows:,} rows of [nasdaq] max_rows can be"
+            )
+
     def _check_rows(self, rows: int) -> None:
         if rows > self.settings.max_rows:
             raise ListingUnreadableError(
@@ -153,6 +163,7 @@ class NasdaqScreener:
         except (WebError, Refused) as error:
             raise ListingUnavailableError(self._unavailable(error)) from error
         self._bytes_left -= len(response.content)
+        self._check_objects(response.content)
         return read_envelope(response)
 
     def _get(self, http: BoundedSession, query: dict[str, Any]) -> requests.Response:
