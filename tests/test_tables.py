@@ -16,7 +16,7 @@ from pipeline.cli.main import main
 from pipeline.config import ROOT
 from pipeline.database import comments
 from pipeline.database.connection import database_path, migrate, reading, writing
-from pipeline.database.replica import replica_path
+from pipeline.database.replica import checkpoint, replica_path
 
 PAGE = ROOT / "docs" / "tables.md"
 HEAD = """# The tables
@@ -73,9 +73,8 @@ def test_the_page_is_what_the_database_says() -> None:
         assert PAGE.read_text(encoding="utf-8") == page(connection), "python tests/test_tables.py brings it up to date"
 
 
-def test_the_database_carries_what_its_columns_mean(data_dir: pathlib.Path) -> None:
-    with writing():
-        pass
+def test_the_database_carries_what_its_columns_mean_when_it_is_published(data_dir: pathlib.Path) -> None:
+    checkpoint()
     with reading() as connection:
         told = dict(
             connection.execute("SELECT table_name || '.' || column_name, comment FROM duckdb_columns()").fetchall()
@@ -86,24 +85,24 @@ def test_the_database_carries_what_its_columns_mean(data_dir: pathlib.Path) -> N
     assert views["finished_stages"].startswith("The stages of sessions that are done")
 
 
-def test_a_database_of_before_gets_them_with_the_next_run_and_only_once(data_dir: pathlib.Path) -> None:
+def test_they_are_written_once_and_again_when_they_have_changed(data_dir: pathlib.Path) -> None:
+    checkpoint()
+    gone = "COMMENT ON COLUMN stock_data.close IS NULL"
+    told = "SELECT comment FROM duckdb_columns() WHERE table_name = 'stock_data' AND column_name = 'close'"
     with writing() as connection:
-        connection.execute("DELETE FROM migrations WHERE starts_with(name, 'comments')")
-        connection.execute("COMMENT ON COLUMN stock_data.close IS NULL")
-    for _ in range(2):
-        with writing() as connection:
-            ((comment,),) = connection.execute(
-                "SELECT comment FROM duckdb_columns() WHERE table_name = 'stock_data' AND column_name = 'close'"
-            ).fetchall()
-            notes = connection.execute("SELECT count(*) FROM migrations WHERE starts_with(name, 'comments')").fetchall()
-        assert comment == "dollars, adjusted for splits and not for dividends"
-        assert notes == [(1,)]
+        connection.execute(gone)
+    checkpoint()
+    with writing() as connection:
+        assert connection.execute(told).fetchall() == [(None,)], "written once"
+        connection.execute("UPDATE migrations SET name = 'comments of before' WHERE name = ?", [comments.version()])
+    checkpoint()
+    with reading() as connection:
+        assert connection.execute(told).fetchall() == [("dollars, adjusted for splits and not for dividends",)]
 
 
 @pytest.mark.parametrize("words", ["DESCRIBE stock_data", 'describe table "stock_data";'])
 def test_describe_tells_what_the_columns_mean(data_dir: pathlib.Path, words: str) -> None:
-    with writing():
-        pass
+    checkpoint()
     replica_path().parent.mkdir()
     shutil.copyfile(database_path(), replica_path())
     answer = CliRunner().invoke(main, ["query", words, "--format", "csv"])

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.config import market
 from pipeline.database.schema import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ def meaning(table: str, column: str = ITSELF) -> str:
     tables = declared()
     common = "" if column == ITSELF else tables[COMMON].get(column, "")
     return tables.get(table, {}).get(column, common)
+
+
+def keep(connection: DuckDBPyConnection) -> None:
+    """Write the comments where these ones have not been written yet, in the caller's transaction."""
+    if not connection.execute("SELECT 1 FROM migrations WHERE name = ?", [version()]).fetchall():
+        write(connection)
+        connection.execute(
+            "INSERT INTO migrations (name, source, applied_at) VALUES (?, ?, now())", [version(), market().source]
+        )
 
 
 def write(connection: DuckDBPyConnection) -> None:

@@ -12,7 +12,6 @@ import tenacity
 
 from pipeline import given
 from pipeline.config import market, storage
-from pipeline.database import comments
 from pipeline.database.damage import in_words
 from pipeline.database.schema import MIGRATIONS, unknown_migrations
 from pipeline.errors import DatabaseLockedError, DatabaseNewerError, MixedSourcesError
@@ -103,12 +102,6 @@ def migrate(connection: DuckDBPyConnection) -> None:
         connection.execute(
             "INSERT INTO migrations (name, source, applied_at, code_version) VALUES (?, ?, now(), ?)",
             [name, market().source, code_version()],
-        )
-    if comments.version() not in applied:
-        comments.write(connection)
-        connection.execute(
-            "INSERT INTO migrations (name, source, applied_at) VALUES (?, ?, now())",
-            [comments.version(), market().source],
         )
 
 

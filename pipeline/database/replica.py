@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import calendar, given
 from pipeline.config import market, storage
+from pipeline.database import comments
 from pipeline.database.backups import back_up, sha256
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.schema import TABLES
@@ -113,8 +114,9 @@ def _drop_versions(kept: set[str]) -> None:
 
 
 def checkpoint() -> dict[str, Any]:
-    """Bring the write-ahead log into the file, and say what a copy must hold."""
+    """Bring the write-ahead log into the file, with what its columns mean, and say what a copy must hold."""
     with writing() as connection:
+        comments.keep(connection)
         facts = survey(connection)
         connection.commit()
         connection.execute("CHECKPOINT")
