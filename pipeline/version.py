@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import subprocess
 
 from pipeline.config import ROOT
 
 
+@functools.cache  # the code of a process does not change while it runs
 def code_version() -> str:
     """The installed version, with the commit where the checkout knows it."""
     version = importlib.metadata.version("nasdaq-daily-pipeline")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import pathlib
-import tomllib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.config import market
 from pipeline.database.schema import MIGRATIONS
+from pipeline.database.sql import identifier, literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -23,6 +23,8 @@ COMMON, ITSELF = "common", "table"
 @functools.cache
 def declared() -> dict[str, dict[str, str]]:
     """By table: what it is, under ITSELF, and what its columns are."""
+    import tomllib
+
     return tomllib.loads(FILE.read_text(encoding="utf-8"))
 
 
@@ -60,21 +62,23 @@ def _statements(connection: DuckDBPyConnection) -> Iterator[str]:
         name for (name,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
     }
     for table, names in columns(connection).items():
-        yield f'COMMENT ON {"VIEW" if table in views else "TABLE"} "{table}" IS {_quoted(meaning(table))}'
+        yield f"COMMENT ON {'VIEW' if table in views else 'TABLE'} {identifier(table)} IS {_quoted(meaning(table))}"
         for name in names:
-            yield f'COMMENT ON COLUMN "{table}"."{name}" IS {_quoted(meaning(table, name))}'
+            yield f"COMMENT ON COLUMN {identifier(table)}.{identifier(name)} IS {_quoted(meaning(table, name))}"
 
 
 def columns(connection: DuckDBPyConnection) -> dict[str, list[str]]:
     """The columns of each table and view, in their order."""
     rows = connection.execute(
         """
-        SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns()
-        WHERE schema_name = 'main' AND NOT internal AND database_name = current_database() GROUP BY table_name ORDER BY table_name
+        SELECT table_name, list(column_name ORDER BY column_index)
+        FROM duckdb_columns()
+        WHERE schema_name = 'main' AND NOT internal AND database_name = current_database()
+        GROUP BY table_name ORDER BY table_name
         """
     ).fetchall()
     return dict(rows)
 
 
 def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'" if text else "NULL"
+    return literal(text) if text else "NULL"

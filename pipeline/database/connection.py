@@ -94,14 +94,15 @@ def migrate(connection: DuckDBPyConnection) -> None:
     applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
     check_version(connection, applied)
     missing = [(name, sql) for name, sql in MIGRATIONS if name not in applied]
+    source = market().source
     if missing:
         connection.execute("ALTER TABLE migrations ADD COLUMN IF NOT EXISTS code_version VARCHAR")
     for name, sql in missing:
-        connection.execute(sql.replace("{source}", market().source))
+        connection.execute(sql.replace("{source}", source))
         _move_markers(name)
         connection.execute(
             "INSERT INTO migrations (name, source, applied_at, code_version) VALUES (?, ?, now(), ?)",
-            [name, market().source, code_version()],
+            [name, source, code_version()],
         )
 
 

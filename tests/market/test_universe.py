@@ -4,7 +4,6 @@ import datetime as dt
 
 import pytest
 
-from pipeline.database.connection import writing
 from pipeline.market.universe import expected_symbols, snapshot_dates, snapshot_for
 
 
@@ -13,9 +12,8 @@ def day(text: str) -> dt.date:
 
 
 @pytest.fixture
-def connection(data_dir):
-    with writing() as opened:
-        yield opened
+def connection(tables, data_dir):
+    return tables
 
 
 def list_companies(connection, date, **caps):
