@@ -42,32 +42,50 @@ class Audit:
 
 
 def due(connection: DuckDBPyConnection, session: dt.date, count: int) -> list[str]:
-    """The `count` symbols of the session's universe that were audited longest ago, less those that this session did.
+    """The symbols whose turn it is with the session's run: `count`, less those that it has audited already.
 
-    First those whose last answer alone was not believed: two evenings that agree are. A history that the session has
-    extended already, as in a run of an earlier session, is left to the runs after it.
+    A history that the session has extended, as in a run of an earlier session, is left to the runs after it.
     """
+    ((done,),) = connection.execute("SELECT count(*) FROM audits WHERE session = ?", [session]).fetchall()
     rows = connection.execute(
-        """
-        WITH ranked AS (
-            SELECT symbol, session, audited_at, verdict IN (SELECT unnest($open::VARCHAR[])) AS is_open,
-                   row_number() OVER (PARTITION BY symbol ORDER BY audited_at DESC) AS place
-            FROM audits
-        ), audited AS (
-            SELECT symbol, max(audited_at) AS audited_at, max(session) AS session,
-                   bool_or(is_open AND place = 1) AND NOT bool_or(is_open AND place = 2) AS is_open
-            FROM ranked GROUP BY symbol
-        )
-        SELECT r.symbol FROM price_ranges r
-        JOIN session_listings l ON l.session = $session AND l.symbol = r.symbol AND l.market_cap > $min_cap
-        LEFT JOIN audited a ON a.symbol = r.symbol
-        WHERE r.is_confirmed AND r.last_asked < $session AND a.session IS DISTINCT FROM $session
-        ORDER BY coalesce(a.is_open, false) DESC, a.audited_at NULLS FIRST, l.market_cap DESC, r.symbol
-        LIMIT greatest($count - (SELECT count(*) FROM audits WHERE session = $session), 0)
+        f"""
+        {_TURNS}
+        WHERE l.session = $session AND r.last_asked < $session AND a.session IS DISTINCT FROM $session
+        {_ORDER}
         """,
-        {"session": session, "min_cap": market().min_market_cap, "count": count, "open": list(OPEN)},
+        {"session": session, "min_cap": market().min_market_cap, "count": max(count - done, 0), "open": list(OPEN)},
     ).fetchall()
     return [symbol for (symbol,) in rows]
+
+
+def longest_ago(connection: DuckDBPyConnection, count: int) -> list[str]:
+    """The `count` symbols of the newest listing that were audited longest ago, whatever was done today."""
+    rows = connection.execute(
+        f"{_TURNS} WHERE l.session = (SELECT max(session) FROM session_listings) {_ORDER}",
+        {"min_cap": market().min_market_cap, "count": count, "open": list(OPEN)},
+    ).fetchall()
+    return [symbol for (symbol,) in rows]
+
+
+#: First those whose last answer alone was not believed: two evenings that agree are.
+_TURNS = """
+    WITH ranked AS (
+        SELECT symbol, session, audited_at, verdict IN (SELECT unnest($open::VARCHAR[])) AS is_open,
+               row_number() OVER (PARTITION BY symbol ORDER BY audited_at DESC) AS place
+        FROM audits
+    ), audited AS (
+        SELECT symbol, max(audited_at) AS audited_at, max(session) AS session,
+               bool_or(is_open AND place = 1) AND NOT bool_or(is_open AND place = 2) AS is_open
+        FROM ranked GROUP BY symbol
+    )
+    SELECT r.symbol FROM price_ranges r
+    JOIN session_listings l ON l.symbol = r.symbol AND l.market_cap > $min_cap AND r.is_confirmed
+    LEFT JOIN audited a ON a.symbol = r.symbol
+"""
+_ORDER = """
+    ORDER BY coalesce(a.is_open, false) DESC, a.audited_at NULLS FIRST, l.market_cap DESC, r.symbol
+    LIMIT $count
+"""
 
 
 def stored_symbols(connection: DuckDBPyConnection) -> list[str]:

@@ -172,6 +172,22 @@ def test_the_command_says_when_nobody_knows(stored: SmallMarket) -> None:
     assert ask("SELECT symbol, verdict FROM audits ORDER BY ALL") == [("S06", "refuse"), ("S07", "take over")]
 
 
+def test_the_command_audits_those_whose_turn_it_is(stored: SmallMarket, settings: Callable[..., None]) -> None:
+    settings("quality", audit_per_day=3)
+    largest = ask(
+        "SELECT symbol FROM session_listings WHERE session = ? ORDER BY market_cap DESC LIMIT 6", SESSIONS[-3]
+    )
+    for turn in (largest[:3], largest[3:]):
+        assert "3 histories compared" in call().output
+        newest = "SELECT symbol FROM audits WHERE audited_at = (SELECT max(audited_at) FROM audits) ORDER BY symbol"
+        assert ask(newest) == sorted(turn)
+
+
+def test_the_command_wants_a_database(data_dir: Path) -> None:
+    done = call("AAPL")
+    assert (done.exit_code, "does not exist; run: luigi" in done.output) == (1, True)
+
+
 def test_the_command_refuses_what_it_cannot_do(stored: SmallMarket, settings: Callable[..., None]) -> None:
     for arguments, said in ((["S0X"], "near it: S"), (["--all", "S06"], "or say --all")):
         done = call(*arguments)

@@ -10,17 +10,18 @@ import click
 from rich.table import Table
 
 from pipeline import calendar, given
+from pipeline.cli.arguments import SYMBOL
 from pipeline.cli.terminal import console, plain
 from pipeline.config import market, quality, storage
-from pipeline.database.connection import database_path, reading
+from pipeline.database.connection import database_path, reading, writing
 from pipeline.errors import AuditError
-from pipeline.market.audits import Audit, due, stored_symbols, whole_requests
+from pipeline.market.audits import Audit, longest_ago, stored_symbols, whole_requests
 from pipeline.market.staleness import stale_sessions
 from pipeline.tasks.audit import audit, described
 
 
 @click.command()
-@click.argument("symbols", nargs=-1, metavar="[SYMBOL]...")
+@click.argument("symbols", nargs=-1, type=SYMBOL, metavar="[SYMBOL]...")
 @click.option("--all", "everything", is_flag=True, help="Every stored history.")
 def command(symbols: tuple[str, ...], everything: bool) -> None:
     """Ask for whole histories again, compare them with what is stored, and heal what differs.
@@ -37,12 +38,14 @@ def command(symbols: tuple[str, ...], everything: bool) -> None:
         raise AuditError("--all audits every history; name symbols, or say --all")
     if market().offline:
         raise AuditError("[market] offline forbids to ask the source; an audit does nothing else")
+    if not database_path().exists():
+        raise AuditError(f"{database_path()} does not exist; run: luigi --module pipeline DailyPipeline")
     session = calendar.latest_session()
-    with reading() as connection:
+    with writing() as connection:  # so that the tables are those of this version
         known = stored_symbols(connection)
         chosen = known if everything else _named(symbols, known)
         if not symbols and not everything:
-            chosen = due(connection, calendar.session_after(session), quality().audit_per_day)
+            chosen = longest_ago(connection, quality().audit_per_day)
         requests = whole_requests(connection, chosen, calendar.now())
     folder = storage().root / "raw" / "prices" / f"{session}.audit-{os.getpid()}"
     found = audit(requests, session, folder, lambda text, percent: None)
@@ -52,7 +55,7 @@ def command(symbols: tuple[str, ...], everything: bool) -> None:
 
 def _named(symbols: Sequence[str], known: Sequence[str]) -> list[str]:
     """The symbols as they are stored, each once. Raises AuditError for one that has no bars."""
-    wanted = list(dict.fromkeys(symbol.strip().upper() for symbol in symbols))
+    wanted = list(dict.fromkeys(symbols))
     for symbol in set(wanted).difference(known):
         near = difflib.get_close_matches(symbol, known, n=3)
         raise AuditError(
