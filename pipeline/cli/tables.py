@@ -91,11 +91,15 @@ def as_records(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Iter
 
 
 def readable(value: object) -> str:
-    """A value for people: floats rounded to what tells them apart, an empty text for none."""
+    """A value for people: floats rounded to what tells them apart, truth as SQL writes it, an empty text for none."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return _rounded(value)
+    if isinstance(value, list):
+        return ", ".join(map(readable, value))
     if isinstance(value, dt.datetime):
         return value.isoformat(" ", "seconds")
     return f"{value:f}" if isinstance(value, Decimal) else str(value)

@@ -210,6 +210,19 @@ def test_status_is_short_where_the_stages_have_no_room(done: pathlib.Path, monke
     assert "never run" in call("status", "2024-02-20", "--short").output
 
 
+@pytest.mark.parametrize(
+    ("day", "says"),
+    [
+        ("2024-02-17", "2024-02-17 was no session; the sessions around it are 2024-02-16 and 2024-02-20"),
+        ("2030-01-01", "2030-01-01 lies in the future"),
+    ],
+)
+def test_status_of_a_day_without_a_session_says_so(done: pathlib.Path, day: str, says: str) -> None:
+    answer = call("status", day)
+    assert answer.exit_code == 1
+    assert f"Error: {says}" in answer.output
+
+
 def test_status_in_short_says_where_a_session_failed(failed: dt.date) -> None:
     answer = call("status", str(failed), "--short").output
     assert re.search(rf"^{failed}  failed at prices: 60 % of symbols", answer, re.MULTILINE)

@@ -17,6 +17,7 @@ from pipeline import calendar, given
 from pipeline.cli.arguments import one_day
 from pipeline.cli.status import Overview, SessionStatus, StageState
 from pipeline.cli.terminal import console, escape
+from pipeline.errors import NothingKnownError
 from pipeline.tasks.stages import STAGES
 
 COLOURS = {"done": "green", "running": "cyan", "pending": "dim"}
@@ -46,6 +47,9 @@ def command(day: dt.date | None, days: int, is_short: bool | None, as_json: bool
     pipeline status --days 60 --short
     pipeline status 2024-02-20 --json
     """
+    if day and not calendar.check_session(day):
+        around = f"{calendar.session_before(day)} and {calendar.session_after(day)}"
+        raise NothingKnownError(f"{day} was no session; the sessions around it are {around}")
     overview = Overview()
     found = overview.sessions([day] if day else overview.newest(days))
     if as_json:
