@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from pipeline import calendar
 from pipeline.config import market
-from pipeline.database.connection import writing
 from pipeline.market.plan import history_start, plan, span_to_ask
 from tests.support.small_market import SESSIONS
 
@@ -56,7 +55,7 @@ def test_an_earlier_quarter_is_asked_for_with_the_whole_history():
 
 
 @given(st.permutations(LATE), st.integers(0, 10))
-@limits(deadline=None)
+@limits(max_examples=40, deadline=None)
 def test_every_session_is_served_and_nothing_is_asked_for_twice(order, spread):
     known = None
     for session in order:
@@ -79,14 +78,16 @@ def test_combined_sessions_end_at_the_same_span_as_single_ones(groups):
 
 
 @pytest.fixture
-def connection(data_dir):
-    with writing() as opened:
-        opened.execute(
-            "INSERT INTO symbol_snapshots (date, symbol, name, market_cap) VALUES ('2024-02-20', 'BIG', 'Big', 2e12), ('2024-02-20', 'MID', 'Mid', 2e10), ('2024-02-20', 'TINY', 'Tiny', 9e7)"
-        )
-        for date in ("2024-02-15", "2024-02-16", "2024-02-20"):
-            opened.execute("INSERT INTO session_universe (date, snapshot_date) VALUES (?, '2024-02-20')", [day(date)])
-        yield opened
+def connection(tables, data_dir):
+    tables.execute(
+        """
+        INSERT INTO symbol_snapshots (date, symbol, name, market_cap)
+        VALUES ('2024-02-20', 'BIG', 'Big', 2e12), ('2024-02-20', 'MID', 'Mid', 2e10), ('2024-02-20', 'TINY', 'Tiny', 9e7)
+        """
+    )
+    for date in ("2024-02-15", "2024-02-16", "2024-02-20"):
+        tables.execute("INSERT INTO session_universe (date, snapshot_date) VALUES (?, '2024-02-20')", [day(date)])
+    return tables
 
 
 def test_the_plan_is_one_request_a_company_largest_first(connection):

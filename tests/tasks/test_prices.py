@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 
-from pipeline.tasks.prices import CollectPrices
+from pipeline.tasks.prices import CollectPrices, asked_too_early
 from tests.support.fake_market import Fault
+from tests.support.judging import EVENING, answer, judged, list_symbol
 from tests.support.runs import results, run_here
 
 BEFORE, DAY, AFTER = dt.date(2024, 2, 14), dt.date(2024, 2, 15), dt.date(2024, 2, 16)
@@ -78,3 +79,16 @@ def test_a_coverage_that_just_reaches_the_limit_is_enough(here, data_dir, settin
     assert not run_here(CollectPrices(date=DAY))
     settings("quality", min_coverage=repr(coverage))
     assert run_here(CollectPrices(date=DAY))
+
+
+@pytest.mark.parametrize(("early", "again"), [(1, ["S0"]), (2, ["S0", "S1"]), (3, [])])
+def test_symbols_whose_session_is_listed_and_not_there_yet_are_asked_again_at_once(tables, tmp_path, early, again):
+    """Of four: when more than half lack it, the source does not have the session."""
+    answers = []
+    for number in range(4):
+        list_symbol(tables, f"S{number}", DAY, 10.0)
+        days = [BEFORE] if number < early else [BEFORE, DAY]
+        answers.append(answer(f"S{number}", dict.fromkeys(days, 10.0), last=DAY))
+    found = asked_too_early(judged(tables, tmp_path, answers), [each.request for each in answers])
+    assert [request.symbol for request in found] == again
+    assert {request.not_before for request in found} <= {EVENING + dt.timedelta(microseconds=1)}

@@ -189,6 +189,14 @@ def test_retry_after_is_obeyed_by_everyone(market):
     assert time.monotonic() - limited >= 1.9
 
 
+@pytest.mark.parametrize(
+    ("pause", "reason"), [("2", "HTTP 429 after 1 attempt"), ("3", "HTTP 429, Retry-After 3 s after 1 attempt")]
+)
+def test_a_retry_after_of_the_whole_budget_may_pass(market, pause, reason):
+    market.faults["AAA"] = Fault("429", retry_after=pause)
+    assert ask(market, retries=0, retry_budget=2.0)["reason"] == reason
+
+
 def test_a_retry_after_beyond_the_budget_fails_at_once(market):
     market.faults["AAA"] = Fault("429", retry_after="3600")
     answer = ask(market, retry_budget=0.5)
