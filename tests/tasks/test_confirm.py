@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,13 +17,18 @@ from pipeline.tasks.confirm import ConfirmSession
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.indicators import ComputeIndicators
 from pipeline.tasks.notify import NotifySuccess
+from pipeline.tasks.redis_sync import RedisWatchlistSync
 from pipeline.tasks.replica import ReplicateDatabase
 from pipeline.tasks.report import GenerateReport
 from pipeline.tasks.watchlist import ScanWatchlist
 from tests.conftest import forget
+from tests.feed.test_signals import triggers
 from tests.support.fake_market import Fault
 from tests.support.runs import assert_same, results, run_here
 from tests.support.small_market import LAST, SESSIONS, SmallMarket
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 BEFORE = SESSIONS[SESSIONS.index(LAST) - 1]
 BUSY = """
@@ -212,3 +218,18 @@ def test_what_breaks_between_two_steps_is_gone_on_with_by_the_same_command(
     assert_final(evening, LAST)
     assert ask("SELECT count(*) > 0 FROM watchlist_amendments WHERE scan_date = ?", LAST) == [(True,)]
     assert ask("SELECT count(*) FROM stale_sessions") == [(0,)]
+
+
+@pytest.mark.redis
+def test_the_feed_that_holds_the_session_follows(
+    evening: SmallMarket, clock: Callable[..., None], redis: Redis
+) -> None:
+    assert run_here(RedisWatchlistSync(date=LAST))
+    before = triggers(redis)
+    assert {trigger["volume_final"] for trigger in before.values()} == {False}
+    next_morning(evening, clock)
+    assert run_here(ConfirmSession(date=LAST))
+    after = triggers(redis)
+    assert {trigger["volume_final"] for trigger in after.values()} == {True}
+    assert {trigger["symbol"] for trigger in after.values()} == {symbol for symbol, _ in on_list(LAST)}
+    assert {trigger["symbol"] for trigger in after.values()} > {trigger["symbol"] for trigger in before.values()}
