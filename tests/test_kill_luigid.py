@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import signal
+import subprocess
 from collections.abc import Iterator
 
 import psutil
@@ -20,10 +22,14 @@ from tests.support.runs import (
     wait_until,
 )
 from tests.support.small_market import SmallMarket
+from tests.support.spark_submit import stand_in
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 DAY = "2024-02-16"
+
+#: Seconds that luigid is away: a restart by hand, by systemd, and of a host that is slow to come back.
+AWAY = (1, 10, 60)
 
 
 @pytest.fixture
@@ -60,4 +66,25 @@ def test_an_ended_run_leaves_nothing_and_is_taken_up(luigid, tmp_path, signum, w
         assert code == 0, said
     assert len(results(data)["technical_indicators"]) == 56
     assert luigid.task("ComputeIndicators")["status"] == "DONE"
+    assert stray_files(data) == []
+
+
+@pytest.mark.parametrize("seconds", AWAY)
+def test_a_run_goes_on_when_luigid_comes_back(tmp_path, seconds):
+    data = tmp_path / "data"
+    (tmp_path / "luigid").mkdir()
+    luigid = Luigid(tmp_path / "luigid", spark={"spark-submit": stand_in(tmp_path)})
+    luigid.start()
+    with SmallMarket(as_of=dt.date(2024, 2, 16), latency=0.2) as market:
+        command = ("DailyPipeline", "--date", DAY, "--scheduler-url", luigid.url, *options(market, data))
+        log = tmp_path / "run.log"
+        run = start_luigi(*command, home=tmp_path / "home", log=log, **luigid.settings)
+        wait_until(lambda: market.total > 5, run)
+        luigid.stop(signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            assert run.wait(timeout=seconds) is None, log.read_text()
+        luigid.start()
+        assert run.wait(timeout=240) == 0, log.read_text()
+    luigid.stop()
+    assert len(results(data)["technical_indicators"]) == 56
     assert stray_files(data) == []
