@@ -149,3 +149,21 @@ def test_killed_installation_starts_anew(checkout: pathlib.Path, tmp_path: pathl
     assert {path.name for path in (checkout / ".venv").iterdir()} >= {"installed", "bin", "pyvenv.cfg"}
     assert not (checkout / ".venv" / "left by the killed one").exists()
     assert not (checkout / ".venv" / "unfinished").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ([], []),
+        (["--date", "2024-02-20", "--workers", "2"], ["2024-02-20"]),
+        (["--date=2024-02-20", "--storage-data-dir", "/a b"], ["2024-02-20", "--data-dir", "/a b"]),
+        (["--storage-data-dir=demo"], ["--data-dir", "demo"]),
+        (["--date"], [""]),
+    ],
+)
+def test_day_and_folder_of_a_run_are_those_of_the_list_after_it(
+    checkout: pathlib.Path, given: list[str], where: list[str]
+) -> None:
+    script = 'shift; named "$@"; printf "%s\\n" ${where[@]+"${where[@]}"}'
+    done = subprocess.run([*command(checkout, script), *given], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == (where or [""])
