@@ -29,6 +29,7 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ),
     ("market", "history_sessions"): Bound(1),
     ("market", "settle_minutes"): Bound(0, why="a session has no closing prices before its close"),
+    ("storage", "memory_gb"): Bound(0.3, why="a day of 2,300 symbols does not fit into less"),
     ("indicators", "lookback"): Bound(
         250, why="of fewer bars RSI and MACD do not forget where they began, and differ from those of the whole history"
     ),

@@ -135,6 +135,10 @@ class storage(luigi.Config):
     lock_timeout = luigi.FloatParameter(
         default=60.0, description="seconds to wait for another process that has the database open"
     )
+    memory_gb = luigi.FloatParameter(
+        default=1.5,
+        description="GB of memory that DuckDB may take; what does not fit goes to work/duckdb for the moment",
+    )
 
     @property
     def root(self) -> pathlib.Path:

@@ -70,3 +70,10 @@ def test_discoveries(benchmark: Benchmark) -> None:
     assert "20 rules by lot, 40 symbols, 40 sessions from 2023-12-" in said
     assert re.search(r"judged all at once: 0 stars on \d+ results", said)
     assert re.search(r"judged by tens: \d of 2 groups have a star", said)
+
+
+def test_growth(benchmark: Benchmark) -> None:
+    few = ("--symbols", "5", "--years", "1", "2", "--rounds", "1")
+    said = benchmark("growth.py", *few, "--only", "first load", "status")
+    assert "5 symbols x 2 years: 2,520 bars" in said
+    assert re.search(r"first load +1 years .* 2 years .* MB, ratio \d", said)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 GIGABYTE = 1024**3
-#: Sessions that are looked at for what was rejected.
+#: Sessions that are looked at for what was rejected, and for rows that are there twice.
 RECENT = 20
 
 OK, NOTE, WARNING, FAILURE = "ok", "note", "warning", "failure"
@@ -157,7 +157,8 @@ def _database() -> Iterator[Finding]:
                 NOTE, "database", f"of an older version; the next run applies {', '.join(missing)}, then ask again"
             )
             return
-        for table, count in duplicated_rows(connection).items():
+        since = calendar.session_before(_newest(connection), RECENT)
+        for table, count in duplicated_rows(connection, since).items():
             yield Finding(FAILURE, "database", f"{count:,} rows of {table} are there twice")
         yield from _rejected(connection)
         yield from _failed(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import pathlib
 import re
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ def writing() -> Iterator[DuckDBPyConnection]:
     its tables.
     """
     path = database_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    (path.parent / "work").mkdir(parents=True, exist_ok=True)
     with in_words(path), contextlib.closing(_connect(path, read_only=False)) as connection:
         connection.begin()
         migrate(connection)
@@ -71,11 +72,16 @@ def _connect(path: pathlib.Path, read_only: bool) -> DuckDBPyConnection:
         reraise=True,
     )
     try:
-        return retrying(duckdb.connect, str(path), read_only=read_only, config=CONFIG)
+        return retrying(duckdb.connect, str(path), read_only=read_only, config=CONFIG | _memory())
     except duckdb.IOException as error:
         if not locked(error):
             raise
         raise DatabaseLockedError(_locked_message(path, str(error))) from error
+
+
+def _memory() -> dict[str, str]:
+    """What DuckDB may take, and where it puts what does not fit; a killed process leaves that to `CleanUpFiles`."""
+    return {"memory_limit": f"{storage().memory_gb}GB", "temp_directory": str(storage().root / "work" / "duckdb")}
 
 
 def _locked_message(path: pathlib.Path, error: str) -> str:
@@ -140,8 +146,12 @@ def check_source(connection: DuckDBPyConnection) -> None:
         )
 
 
-def duplicated_rows(connection: DuckDBPyConnection) -> dict[str, int]:
-    """Rows that occur more than once by their natural key, by table; empty when all is well."""
+def duplicated_rows(connection: DuckDBPyConnection, since: dt.date | None = None) -> dict[str, int]:
+    """Rows that occur more than once by their natural key, by table; empty when all is well.
+
+    With `since` only among rows that can have been written from then on, so that the look costs the same however long the
+    history is: rows of those sessions, and all of symbols whose older bars were added or replaced meanwhile.
+    """
     keys = {
         "stock_data": "symbol, date",
         "technical_indicators": "symbol, date",
@@ -152,12 +162,34 @@ def duplicated_rows(connection: DuckDBPyConnection) -> dict[str, int]:
         "nasdaq_symbols": "symbol",
         "price_ranges": "symbol",
     }
+    touched = _touched(connection, since) if since else []
     counts = {}
     for table, key in keys.items():
-        (extra,) = connection.execute(f"SELECT count(*) - count(DISTINCT ({key})) FROM {table}").fetchone() or (0,)
+        columns = key.split(", ")
+        where = (
+            f"WHERE {columns[1]} >= $since OR symbol IN (SELECT unnest($touched::VARCHAR[]))"
+            if since and columns[1:]
+            else ""
+        )
+        values = {"since": since, "touched": touched} if where else {}
+        (extra,) = connection.execute(
+            f"SELECT count(*) - count(DISTINCT ({key})) FROM {table} {where}", values
+        ).fetchall()[0]
         if extra:
             counts[table] = extra
     return counts
+
+
+def _touched(connection: DuckDBPyConnection, since: dt.date) -> list[str]:
+    """The symbols of which a bar older than `since` was added, replaced or deleted from then on."""
+    rows = connection.execute(
+        """
+        SELECT symbol FROM stock_data WHERE date < $since AND stored_at >= $since
+        UNION SELECT symbol FROM bar_versions WHERE date < $since AND replaced_at >= $since
+        """,
+        {"since": since},
+    )
+    return [symbol for (symbol,) in rows.fetchall()]
 
 
 def records(connection: DuckDBPyConnection, query: str, *values: object) -> list[dict[str, Any]]:

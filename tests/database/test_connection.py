@@ -1,5 +1,6 @@
 """The database file under other processes, kills, and configurations that do not fit it."""
 
+import datetime as dt
 import os
 import signal
 import subprocess
@@ -184,6 +185,49 @@ def test_rows_that_are_there_twice_are_found(data_dir):
                 [day],
             )
         assert database.duplicated_rows(connection) == {"stock_data": 2}
+
+
+@pytest.mark.parametrize(
+    ("day", "stored", "replaced", "is_found"),
+    [
+        ("2024-02-01", None, None, True),
+        ("2024-01-31", None, None, False),
+        ("2024-01-31", "2024-02-01", None, True),
+        ("2024-01-31", "2024-01-31", None, False),
+        ("2024-01-31", None, "2024-02-01", True),
+        ("2024-01-31", None, "2024-01-31", False),
+    ],
+)
+def test_a_look_at_what_was_written_lately_finds_rows_twice_there(data_dir, day, stored, replaced, is_found):
+    with writing() as connection:
+        for _ in range(2):
+            connection.execute(
+                "INSERT INTO stock_data (symbol, date, open, high, low, close, volume, fetched_at, stored_at) "
+                "VALUES ('AAA', ?, 1, 1, 1, 1, 1, '2024-01-01', ?)",
+                [day, stored],
+            )
+        if replaced:
+            connection.execute(
+                "INSERT INTO bar_versions (symbol, date, open, high, low, close, volume, fetched_at, replaced_at, reason) "
+                "VALUES ('AAA', '2024-01-02', 1, 1, 1, 1, 1, '2024-01-01', ?, '')",
+                [replaced],
+            )
+        found = database.duplicated_rows(connection, dt.date(2024, 2, 1))
+    assert found == ({"stock_data": 1} if is_found else {})
+
+
+@pytest.mark.parametrize(("memory_gb", "is_held"), [(0.1, True), (4, False)])
+def test_what_does_not_fit_into_the_memory_goes_to_the_disk(data_dir, settings, memory_gb, is_held):
+    """Rows of 300 MB are sorted in a table of their own, within the memory or in a file beside the database."""
+    settings("storage", memory_gb=memory_gb)
+    with writing() as connection:
+        connection.execute(
+            "CREATE TEMP TABLE large AS SELECT hash(i) AS a, hash(i + 1) AS b, hash(i + 2) AS c FROM range(12_000_000) t(i)"
+        )
+        held = connection.execute("SELECT sum(size) FROM duckdb_temporary_files()").fetchall()[0][0] or 0
+        assert (held > 100_000_000) == is_held
+        assert connection.execute("SELECT count(*) FROM large").fetchall() == [(12_000_000,)]
+    assert list((data_dir / "work").glob("duckdb/*")) == []
 
 
 def test_files_can_be_opened_by_older_clients(data_dir):

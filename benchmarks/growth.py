@@ -1,0 +1,228 @@
+"""What grows with the history that is stored: the same work on few years and on many, in one run.
+
+    python benchmarks/growth.py [--symbols 2270] [--years 1 5] [--rounds 3] [--memory 1.5]
+
+For each number of years a database is made with so many bars, indicators, listings and states. Then each piece of work is
+done on each of them in turns, in a process of its own, so that a busy machine is busy for all: seconds without the start of
+the process, and the memory at its highest. The ratio is that of the most years to the fewest: 1 is what a day should cost.
+
+`first load` is the load of the whole history into an empty database: it grows, and its memory should not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import luigi.configuration
+
+from pipeline.calendar import session_before, sessions_between
+
+LAST = dt.date(2024, 2, 21)
+#: Symbols of the small collection, and sessions that a day asks for again.
+FEW, OVERLAP = 150, 5
+
+#: A seeded market in SQL: closes between 10 and 110 that move by at most 4 % a session.
+BARS = """
+    SELECT format('S{:05d}', s) AS symbol, date, close AS open, close * 1.01 AS high, close * 0.99 AS low, close,
+           1000000 + hash(s, date) % 1000000 AS volume
+    FROM (
+        SELECT s, date, (10 + s % 100) * (1 + 0.02 * sin(s + date_diff('day', DATE '1990-01-01', date) / 9.0)) AS close
+        FROM range($symbols) t(s), (SELECT unnest($days::DATE[]) AS date)
+    )
+"""
+
+
+def configure(data_dir: str, memory: str) -> None:
+    for section, name, value in (
+        ("storage", "data_dir", data_dir), ("market", "source", "simulated"), ("storage", "memory_gb", memory)
+    ):  # fmt: skip
+        luigi.configuration.get_config().set(section, name, value)
+
+
+def fill(symbols: int, days: Sequence[dt.date]) -> None:
+    """What the pipeline has stored after it has run every one of the sessions."""
+    from pipeline.database.connection import writing
+
+    market = {"symbols": symbols, "days": list(days)}
+    with writing() as connection:
+        connection.execute(
+            f"INSERT INTO stock_data BY NAME SELECT *, true AS is_final, now() AS fetched_at FROM ({BARS}) ORDER BY date, symbol",
+            market,
+        )
+        for statement in (
+            "INSERT INTO price_coverage BY NAME SELECT symbol, date, 'stored' AS state FROM stock_data",
+            """
+            INSERT INTO technical_indicators BY NAME
+            SELECT symbol, date, 30 + hash(symbol, date) % 40 AS rsi_14, close * 0.97 AS bb_lower, close AS sma_20, close AS sma_50,
+                   1500000 AS avg_volume_30 FROM stock_data
+            """,
+            """
+            INSERT INTO symbol_snapshots BY NAME
+            SELECT symbol, date, symbol || ' Inc. Common Stock' AS name, 5e9 AS market_cap, close AS last_sale, volume FROM stock_data
+            """,
+            "INSERT INTO session_universe BY NAME SELECT DISTINCT date, date AS snapshot_date FROM stock_data",
+            """
+            INSERT INTO price_ranges BY NAME
+            SELECT symbol, min(date) AS first_asked, max(date) AS last_asked, now() AS answered_at FROM stock_data GROUP BY symbol
+            """,
+        ):
+            connection.execute(statement)
+
+
+def answer(folder: pathlib.Path, symbols: int, days: Sequence[dt.date]) -> list[Any]:
+    """Answers as a source lands them, for the span of the days; the requests that they answer."""
+    import duckdb
+
+    from pipeline.sources.answers import ANSWER_SCHEMA
+    from pipeline.sources.protocol import BarRequest
+
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = ", ".join(f"NULL AS {name}" for name in ("reason", "dividend", "split_ratio"))
+    rows = duckdb.execute(
+        f"SELECT *, $first::DATE AS asked_from, $last::DATE AS asked_to, 'ok' AS status, now() AS fetched_at, {columns} FROM ({BARS})",
+        {"symbols": symbols, "days": list(days), "first": days[0], "last": days[-1]},
+    ).to_arrow_table()
+    import pyarrow.parquet as pq
+
+    pq.write_table(rows.select(ANSWER_SCHEMA.names).cast(ANSWER_SCHEMA), folder / "batch-00000.parquet")
+    return [BarRequest(f"S{number:05d}", days[0], days[-1]) for number in range(symbols)]
+
+
+def load(folder: pathlib.Path, requests: Sequence[Any]) -> None:
+    """What CollectPrices does with answers that have landed."""
+    from pipeline.database.connection import writing
+    from pipeline.market.evidence import Evidence
+    from pipeline.market.load import store_answers
+    from pipeline.market.verdicts import judge
+
+    with writing() as connection, Evidence(connection, folder, requests) as evidence:
+        judge(evidence)
+        store_answers(evidence)
+
+
+def collect(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
+    folder = pathlib.Path(tempfile.mkdtemp(dir=os.environ["GROWTH_FOLDER"]))
+    requests = answer(folder, symbols, days)
+    return lambda: load(folder, requests)
+
+
+def doctor(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
+    from pipeline.cli.doctor import _database
+
+    return lambda: list(_database())
+
+
+def status(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
+    from pipeline.cli.status import Overview
+
+    return lambda: (lambda overview: overview.sessions(overview.newest()))(Overview())
+
+
+def evaluate(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
+    from pipeline.database.connection import reading
+    from pipeline.watchlist.evaluation import evaluate as judged
+    from pipeline.watchlist.scans import configured_scans
+
+    def work() -> None:
+        with reading() as connection:
+            judged(connection, session_before(LAST, 251), LAST, configured_scans())
+
+    return work
+
+
+#: Each piece of work: made ready, and then measured.
+WORK: dict[str, Callable[[int, Sequence[dt.date]], Callable[[], object]]] = {
+    "a day of 150 symbols": lambda symbols, days: collect(min(FEW, symbols), days[-OVERLAP:]),
+    "a day of all symbols": lambda symbols, days: collect(symbols, days[-OVERLAP:]),
+    "doctor's look at the tables": doctor,
+    "status": status,
+    "evaluate a year": evaluate,
+    "first load": collect,
+}
+
+
+def measured(name: str, symbols: int, years: int) -> dict[str, float]:
+    """Seconds and megabytes of one piece of work, in this process."""
+    work = WORK[name](symbols, days_of(years))
+    started = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def days_of(years: int) -> list[dt.date]:
+    return sessions_between(session_before(LAST, 252 * years - 1), LAST)
+
+
+def in_a_process(name: str, symbols: int, years: int, folder: pathlib.Path, memory: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--symbols", str(symbols), "--years", str(years), "--memory", memory]
+    run = subprocess.run(
+        [*command, "--measure", name, "--folder", str(folder)], capture_output=True, text=True, check=False
+    )
+    if run.returncode:
+        raise SystemExit(f"{name}, {years} years: {run.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+def compare(symbols: int, years: Sequence[int], rounds: int, memory: str, only: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
+        folders = {count: pathlib.Path(name, str(count)) for count in years}
+        for count, folder in folders.items():
+            in_a_process("fill", symbols, count, folder, memory)
+            size = (folder / "stock_data.duckdb").stat().st_size / 1e6
+            print(f"{symbols:,} symbols x {count} years: {symbols * 252 * count:,} bars, {size:,.0f} MB", flush=True)
+        for work in only or WORK:
+            found: dict[int, list[dict[str, float]]] = {count: [] for count in years}
+            for turn in range(rounds):
+                for count in years:
+                    folder = pathlib.Path(name, f"empty-{count}-{turn}") if work == "first load" else folders[count]
+                    found[count].append(in_a_process(work, symbols, count, folder, memory))
+            say(work, found)
+
+
+def say(work: str, found: dict[int, list[dict[str, float]]]) -> None:
+    middle = {
+        years: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for years, runs in found.items()
+    }
+    cells = ", ".join(f"{years} years {m['seconds']:6.2f} s {m['MB']:6,.0f} MB" for years, m in middle.items())
+    fewest, most = middle[min(middle)], middle[max(middle)]
+    print(f"{work:28} {cells}, ratio {most['seconds'] / fewest['seconds']:.2f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--symbols", type=int, default=2270)
+    parser.add_argument("--years", type=int, nargs="+", default=[1, 5])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", default="1.5", help="[storage] memory_gb")
+    parser.add_argument("--only", nargs="*", choices=WORK, default=[])
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if not given.measure:
+        compare(given.symbols, given.years, given.rounds, given.memory, given.only)
+        return
+    configure(given.folder, given.memory)
+    os.environ["GROWTH_FOLDER"] = str(pathlib.Path(given.folder).parent)
+    if given.measure == "fill":
+        fill(given.symbols, days_of(given.years[0]))
+        print("{}")
+    else:
+        print(json.dumps(measured(given.measure, given.symbols, given.years[0])))
+
+
+if __name__ == "__main__":
+    main()
