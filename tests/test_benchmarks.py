@@ -74,6 +74,6 @@ def test_discoveries(benchmark: Benchmark) -> None:
 
 def test_growth(benchmark: Benchmark) -> None:
     few = ("--symbols", "5", "--years", "1", "2", "--rounds", "1")
-    said = benchmark("growth.py", *few, "--only", "first load", "status")
+    said = benchmark("growth.py", *few, "--only", "status")
     assert "5 symbols x 2 years: 2,520 bars" in said
-    assert re.search(r"first load +1 years .* 2 years .* MB, ratio \d", said)
+    assert re.search(r"status +1 years .* 2 years .* MB, ratio \d", said)
