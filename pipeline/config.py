@@ -17,7 +17,8 @@ from luigi.parameter import ParameterVisibility
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 #: Variables that config/luigi.cfg takes secrets from, as ${NAME}, and that this environment does not have.
-UNSET = {name for name in ("REDIS_URL", "SLACK_WEBHOOK_URL", "DISCORD_WEBHOOK_URL") if name not in os.environ}
+SECRETS = ("REDIS_URL", "SLACK_WEBHOOK_URL", "DISCORD_WEBHOOK_URL", "KAFKA_USERNAME", "KAFKA_PASSWORD")
+UNSET = {name for name in SECRETS if name not in os.environ}
 os.environ.update(dict.fromkeys(UNSET, ""))  # Luigi refuses a variable that is not there
 
 
@@ -323,6 +324,39 @@ class retention(luigi.Config):
     log_days = luigi.IntParameter(default=30, description="days that log files are kept")
     work_days = luigi.IntParameter(default=2, description="days that intermediate files of unfinished runs are kept")
     backups = luigi.IntParameter(default=3, description="number of database backups that are kept")
+    event_days = luigi.IntParameter(
+        default=30,
+        description="days that delivered events stay in the outbox; what a transport has not taken stays longer",
+    )
+
+
+class events(luigi.Config):
+    file = luigi.Parameter(default="", description="file that each event is appended to as a line of JSON; empty: none")
+    redis_stream = luigi.Parameter(
+        default="", description="stream at [redis] url, behind the prefix, that each event is added to; empty: none"
+    )
+    kafka_servers = luigi.Parameter(
+        default="",
+        description="HOST:PORT of Kafka's brokers, with commas between them; needs the extra kafka; empty: none",
+    )
+    kafka_topic_prefix = luigi.Parameter(
+        default="nasdaq.", description="what the topics' names begin with, before the kind"
+    )
+    kafka_security = luigi.Parameter(
+        default="PLAINTEXT", description="how the brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"
+    )
+    kafka_ca_file = luigi.Parameter(
+        default="", description="certificates of the brokers' authority; empty: the system's"
+    )
+    kafka_sasl_mechanism = luigi.Parameter(
+        default="PLAIN", description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, with SASL"
+    )
+    kafka_username = secret("user of the brokers, with SASL; best from the environment")
+    kafka_password = secret("password of that user; best from the environment")
+    timeout = luigi.FloatParameter(
+        default=10.0,
+        description="seconds that a transport may take for one delivery; what it has not taken by then is delivered by the next run",
+    )
 
 
 class publish(luigi.Config):

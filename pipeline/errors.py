@@ -237,6 +237,10 @@ class RedisUnhealthyError(RedisFeedError):
     """The feed was written, and what is found in Redis is not what should be there."""
 
 
+class EventDeliveryError(PipelineError):
+    """A transport did not take events; they wait in the outbox."""
+
+
 class FeedOutdatedError(RedisFeedError):
     """The database replica lacks the session that the feed is wanted for."""
 

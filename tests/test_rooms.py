@@ -16,6 +16,7 @@ PACKAGE = ROOT / "pipeline"
 ROOMS = (
     "host",
     "database",
+    "events",
     "sources",
     "market",
     "indicators",

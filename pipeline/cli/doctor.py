@@ -272,6 +272,17 @@ def _feed() -> Iterator[Finding]:
         )
 
 
+def _events() -> Iterator[Finding]:
+    from pipeline.feed.delivery import standing
+
+    for line in standing():
+        if line["waiting"]:
+            text = f"{line['waiting']:,} events wait for {line['transport']}, the oldest since {calendar.local(line['since'])}"
+            yield Finding(WARNING, "events", text, given.pipeline_command("events", "--check"))
+        else:
+            yield Finding(OK, "events", f"{line['transport']} has all of them")
+
+
 def _backups() -> Iterator[Finding]:
     paths = backup_paths()
     if not paths:
@@ -309,4 +320,17 @@ def _leftovers() -> Iterator[Finding]:
         yield Finding(NOTE, "leftovers", f"{len(killed)} runs were killed; the next run takes over what they left")
 
 
-CHECKS = (_files, _configuration, _java, _disk, _database, _sessions, _replica, _feed, _backups, _scheduler, _leftovers)
+CHECKS = (
+    _files,
+    _configuration,
+    _java,
+    _disk,
+    _database,
+    _sessions,
+    _replica,
+    _feed,
+    _events,
+    _backups,
+    _scheduler,
+    _leftovers,
+)

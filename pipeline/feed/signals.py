@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline import calendar
@@ -63,11 +63,13 @@ def moment(session: dt.date) -> dt.datetime:
     return calendar.settled_at(session) - dt.timedelta(minutes=market().settle_minutes)
 
 
-def prepare(client: Redis, update: State) -> dict[str, int]:
+def prepare(
+    client: Redis, update: State, tell: Callable[[list[Change]], None] = lambda changes: None
+) -> dict[str, int]:
     """Bring the triggers to what they should be after an update of the feed, then say how many symbols are ready.
 
     The session of the update gets its triggers; those of earlier sessions that still stand are held against what these
-    sessions have now.
+    sessions have now. `tell` is called with what changes before it is written to Redis.
     """
     cleared(client, key(STREAM), "stream")
     found = read(client)
@@ -75,6 +77,7 @@ def prepare(client: Redis, update: State) -> dict[str, int]:
     listed = levels_of({update.day, *sessions})
     wanted = {name: trigger for session in sessions for name, trigger in triggers(session, listed[session], update)}
     changes = list(differences(found, wanted, sessions, update))
+    tell([change for change in changes if change[1] != STANDS])
     publish(client, changes)
     ready = [row["symbol"] for row in listed[update.day] if row["bars"] >= settings().ready_bars]
     facts = {"sync_id": update.sync_id, "session": str(update.session), "at": calendar.now().isoformat()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.database.temporary import Temporary
+from pipeline.events import corrections
 from pipeline.market.finality import place_finality
 from pipeline.market.staleness import mark_stale_sessions
 from pipeline.market.versions import keep_versions
@@ -31,6 +32,7 @@ def change_bars(tables: Temporary) -> dict[str, int]:
     mark_stale_indicators(tables)
     mark_stale_sessions(tables)
     keep_versions(tables)
+    corrections.bars_changed(tables.connection)
     place_finality(tables)
     tables.execute(
         """

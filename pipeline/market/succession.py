@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from pipeline.events.corrections import history_closed
 from pipeline.market.ticker_changes import CONTINUES
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ _ENDED = """
 
 
 def _close(connection: DuckDBPyConnection, symbol: str, name: str, session: dt.date, reason: str) -> None:
+    history_closed(connection, symbol, name, session, reason)
     connection.execute(
         """
         INSERT INTO closed_histories BY NAME

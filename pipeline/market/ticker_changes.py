@@ -11,6 +11,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from pipeline.database.moments import VERSIONED
+from pipeline.events.corrections import history_carried
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -82,6 +83,7 @@ _CHANGES = """
 
 def _record(connection: DuckDBPyConnection, date: dt.date, old: str, new: str, name: str, evidence: str) -> None:
     """Note the change; a symbol that was carried to `old` before stands under `new`, too."""
+    history_carried(connection, old, new, date, evidence)
     connection.execute("UPDATE ticker_changes SET new_symbol = $new WHERE new_symbol = $old", {"old": old, "new": new})
     connection.execute(
         """

@@ -20,7 +20,7 @@ from pipeline import calendar
 from pipeline.config import alerts
 from pipeline.database.connection import database_path, reading, records, writing
 from pipeline.errors import AlertTestError, DatabaseLockedError, PipelineError
-from pipeline.feed import mirror
+from pipeline.feed import delivery, mirror
 from pipeline.runs import notifications
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def _span(dates: Sequence[dt.date]) -> str:
 
 
 def tell() -> None:
-    """Send what is due to every configured channel, and mirror the record to Redis. Fails for no reason of theirs."""
+    """Send what is due to every configured channel, mirror the record to Redis, and deliver events. Fails for no reason of theirs."""
     try:
         with reading() as connection:
             messages = due(connection)
@@ -265,6 +265,7 @@ def tell() -> None:
     except PipelineError as error:
         logger.warning("alerts are sent by the next run: %s", error)
     mirror.mirror()
+    delivery.deliver()
 
 
 def _send(message: Message) -> bool:

@@ -52,7 +52,7 @@ def write() -> None:
         return
     with reading() as connection:
         found = [*of_sessions(connection), *of_runs(connection), *of_changes(connection)]
-    text = "\n".join(line for metric in [*found, *of_feed()] for line in metric.lines())
+    text = "\n".join(line for metric in [*found, *of_events(), *of_feed()] for line in metric.lines())
     write_text(path(), text + "\n")
     path().chmod(0o644)  # for the user of node_exporter
 
@@ -109,6 +109,14 @@ def of_changes(connection: DuckDBPyConnection) -> Iterator[Metric]:
     ):
         (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
         yield Metric(name, text, {"": count}, kind="counter")
+
+
+def of_events() -> Iterator[Metric]:
+    from pipeline.feed.delivery import standing
+
+    waiting = {line["transport"].partition(" ")[0]: line["waiting"] for line in standing()}
+    if waiting:
+        yield Metric("events_waiting", "Events that a transport has not taken yet.", waiting, "transport")
 
 
 def of_feed() -> Iterator[Metric]:

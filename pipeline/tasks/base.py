@@ -21,6 +21,7 @@ from pipeline.bounds import check_settings
 from pipeline.database.connection import database_path, writing
 from pipeline.database.markers import MarkerTarget, RowTarget
 from pipeline.errors import PipelineError, SessionFailedError, SparkJobError
+from pipeline.events.updates import stage_done
 from pipeline.parameters import SessionParameter, as_tuple
 from pipeline.runs import guard, journal
 
@@ -195,6 +196,7 @@ class SessionTask(luigi.Task):
     def finish(self, connection: DuckDBPyConnection, session: dt.date) -> None:
         """Mark the session as done with the connection, and so in the transaction, of its data."""
         self.row(session).touch(connection, self.table)
+        stage_done(connection, type(self).__name__, self.table, session)
 
     def finish_all(self, sessions: Sequence[dt.date]) -> None:
         """Mark sessions as done, for a stage that has no rows to write."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import json
 import logging
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ from luigi.task import MixinNaiveBulkComplete
 from pipeline import calendar
 from pipeline.database.connection import writing
 from pipeline.errors import RedisUnhealthyError
+from pipeline.events.outbox import SIGNALS, add_once
 from pipeline.feed import health as redis_health
 from pipeline.feed import signals
 from pipeline.feed import state as redis_state
@@ -138,7 +140,7 @@ class PrepareSignals(RedisStage):
     def _prepare(self, day: dt.date) -> Outcome:
         with connect() as client:
             state = last_update(redis_state.read(client), day)
-            facts = signals.prepare(client, state)
+            facts = signals.prepare(client, state, functools.partial(tell_signals, state))
             redis_health.check_triggers(client, state)
             redis_state.tick(client, self.task_family, state)
         logger.info("%s: %d of %d symbols are ready for live detection", day, facts["ready"], facts["total"])
@@ -204,6 +206,20 @@ FEED_STAGES: tuple[type[RedisStage], ...] = (
     CleanUpRedis,
     RedisWatchlistSync,
 )
+
+
+def tell_signals(state: State, changes: list[signals.Change]) -> None:
+    """Events for what becomes of triggers. Before they are written to Redis: a run that is killed between finds the same
+    changes again, and the events of an update have names that follow from it.
+    """
+    if not changes:
+        return
+    with writing() as connection:
+        for name, event, text in changes:
+            trigger = json.loads(text)
+            symbol, session = name.split(":")[-2], str(signals.session_of(name))
+            body = {"event": event, "symbol": symbol, "session": session, "trigger": trigger}
+            add_once(connection, SIGNALS, symbol, f"{name} {event} {state.sync_id}", body)
 
 
 def last_update(state: State | None, day: dt.date) -> State:

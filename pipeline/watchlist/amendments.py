@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from pipeline.events import watchlists
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
@@ -16,6 +18,7 @@ def store_watchlist(connection: DuckDBPyConnection, session: dt.date, rows: pa.T
     `rows` are those of `watchlist_rows`, `view` the view that they were found in. The replaced rows stay in
     `watchlist_versions`, what came and went is told in `watchlist_amendments`, all in the caller's transaction.
     """
+    has_scan = bool(connection.execute("FROM watchlist_scans WHERE scan_date = ? LIMIT 1", [session]).fetchall())
     keep_versions(connection, [session])
     connection.register("watchlist_rows", rows)
     connection.register("watchlist_view", view.select(["symbol", "close", "volume"]))
@@ -24,6 +27,7 @@ def store_watchlist(connection: DuckDBPyConnection, session: dt.date, rows: pa.T
     connection.execute(
         "INSERT INTO watchlist_scans (scan_date, scanned_at, hits) VALUES (?, now(), ?)", [session, rows.num_rows]
     )
+    watchlists.list_amended(connection, session) if has_scan else watchlists.hits_found(connection, session)
     connection.unregister("watchlist_rows")
     connection.unregister("watchlist_view")
     return amended

@@ -6,7 +6,9 @@ import json
 import luigi
 import pytest
 
+from pipeline.database.connection import reading
 from pipeline.errors import SessionNotSettledError
+from pipeline.events import outbox
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.redis_sync import (
     CheckRedisHealth,
@@ -228,3 +230,29 @@ def test_the_command_line(redis, redis_server, data, data_dir, tmp_path):
     runs = [json.loads(text) for text in redis.lrange("nasdaq:dag_performance_metrics", 0, -1)]
     assert [run["task"] for run in runs].count("RedisWatchlistSync") == 3
     assert [json.loads(text)["task"] for text in redis.lrange("nasdaq:system_alerts", 0, -1)] == ["SyncRedis"]
+
+
+def signal_events():
+    with reading() as connection:
+        found = outbox.behind(connection, "nobody", 1000)
+    return [(event.event_id, json.loads(event.body)) for event in found if event.kind == "signals"]
+
+
+def test_triggers_are_told_as_events_once_also_after_a_kill(redis, data, monkeypatch):
+    """Killed behind the commit of the events and before Redis has the triggers: the next run tells nothing twice."""
+
+    def killed(client, changes):
+        raise ConnectionError("as a kill would")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.feed.signals.publish", killed)
+        assert not run_here(RedisWatchlistSync(date=DAY))
+    before = signal_events()
+    assert sorted(body["symbol"] for _, body in before) == data.symbols[:8]
+    assert run_here(RedisWatchlistSync(date=DAY))
+    assert signal_events() == before
+    data.scans = {DAY: data.symbols[:7]}
+    data.finish(DAY)
+    assert run_here(RedisWatchlistSync(date=DAY, force_full=True))
+    ((_, body),) = signal_events()[8:]
+    assert (body["event"], body["symbol"]) == ("withdrawn", "S007")

@@ -8,6 +8,7 @@ COMMANDS = (
     "config",
     "doctor",
     "evaluate",
+    "events",
     "explain",
     "query",
     "reset",

@@ -18,6 +18,7 @@ from pipeline.cli.arguments import one_day
 from pipeline.cli.status import Overview, SessionStatus, StageState
 from pipeline.cli.terminal import console, escape
 from pipeline.errors import NothingKnownError
+from pipeline.feed import delivery
 from pipeline.tasks.stages import STAGES
 
 COLOURS = {"done": "green", "running": "cyan", "pending": "dim"}
@@ -68,6 +69,12 @@ def command(day: dt.date | None, days: int, is_short: bool | None, as_json: bool
                 f"{status.session} {status.healed} of {status.audited} audited histories differed and were healed"
             )
     _say_never_run(found)
+    for line in delivery.standing():
+        if line["waiting"]:
+            since = calendar.local(line["since"])
+            click.echo(
+                f"{line['waiting']:,} events wait for {line['transport']}, the oldest since {since}: pipeline events --check"
+            )
 
 
 def measured(screen: Console, table: Table) -> int:
