@@ -51,8 +51,8 @@ def coverage_of(connection: DuckDBPyConnection, session: dt.date) -> Coverage:
 def store_states(evidence: Evidence, session: dt.date) -> Coverage:
     """Give every symbol expected on the session exactly one state, with its reason.
 
-    A bar that was stored before does not count when the session is to be collected anew and the symbol had no usable
-    answer; a missing one is `not_traded` only when the listing of the session has no volume for it.
+    What was stored before, a bar or that there is none, does not count when the session is to be collected anew and the
+    symbol had no usable answer; a missing one is `not_traded` only when the listing of the session has no volume for it.
     """
     evidence.execute("DELETE FROM price_coverage WHERE date = $session", {"session": session})
     evidence.execute(_STATES, {"session": session, "expected": expected_symbols(evidence.connection, session)})
@@ -64,7 +64,8 @@ _STATES = """
     WITH cases AS (
         SELECT e.symbol, s.symbol IS NOT NULL AS has_bar, b.rule, v.verdict, v.reason AS judgement, a.status,
                a.reason AS words, f.lacks, f.asked_to, r.last_asked AS known_to,
-               EXISTS (FROM recollections WHERE date = $session) AND q.symbol IS NOT NULL AS is_asked_again,
+               EXISTS (FROM recollections WHERE date = $session) AND q.symbol IS NOT NULL
+               AND coalesce(v.verdict, '') NOT IN ('take over', 'replace', 'add') AS is_open,
                coalesce($session BETWEEN r.first_asked AND r.last_asked, false) AS is_answered,
                CASE WHEN l.volume > 0 THEN l.volume END AS listed_volume
         FROM (SELECT unnest($expected::VARCHAR[]) AS symbol) e
@@ -78,9 +79,9 @@ _STATES = """
         LEFT JOIN (FROM symbol_snapshots WHERE date = $session) l USING (symbol)
     ), states AS (
         SELECT *, CASE
-            WHEN has_bar AND NOT (is_asked_again AND coalesce(verdict, '') NOT IN ('take over', 'replace', 'add')) THEN 'stored'
+            WHEN has_bar AND NOT is_open THEN 'stored'
             WHEN status = 'unknown' THEN 'unknown'
-            WHEN rule IS NOT NULL OR listed_volume IS NOT NULL OR NOT is_answered THEN 'failed'
+            WHEN rule IS NOT NULL OR listed_volume IS NOT NULL OR NOT is_answered OR is_open THEN 'failed'
             ELSE 'not_traded' END AS state
         FROM cases
     )

@@ -6,14 +6,17 @@ import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 
 from pipeline.cli.backfill import prepare_stale
 from pipeline.cli.main import main
-from pipeline.database.connection import reading, writing
+from pipeline.database.connection import reading
 from pipeline.database.markers import RowTarget
+from pipeline.market.evidence import Temporary
 from pipeline.market.staleness import mark_stale_sessions, stale_sessions
+from pipeline.tasks import watchlist
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.ranges import RangeTradingDays
 from tests.conftest import forget
@@ -34,11 +37,25 @@ def stale() -> list[dt.date]:
         return stale_sessions(connection)
 
 
+@pytest.fixture
+def behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No earlier session is in the making any more, as if more sessions than the overlap had gone by."""
+    monkeypatch.setattr(watchlist, "recent_stale", lambda connection, sessions: [])
+
+
 def test_an_ordinary_day_makes_nothing_stale(here: SmallMarket) -> None:
     run(here, *DAYS[:3])
     assert stale() == []
 
 
+def test_the_run_that_finds_a_corrected_bar_puts_the_sessions_of_its_overlap_right(here: SmallMarket) -> None:
+    run(here, *DAYS[:3])
+    here.corrections["S05", DAYS[1]] = 1.02
+    run(here, DAYS[3])
+    assert stale() == []
+
+
+@pytest.mark.usefixtures("behind")
 def test_a_corrected_bar_touches_its_session_and_the_later_ones(here: SmallMarket) -> None:
     run(here, *DAYS[:3])
     here.corrections["S05", DAYS[1]] = 1.02
@@ -46,6 +63,7 @@ def test_a_corrected_bar_touches_its_session_and_the_later_ones(here: SmallMarke
     assert stale() == [DAYS[1], DAYS[2]]
 
 
+@pytest.mark.usefixtures("behind")
 def test_a_split_alone_makes_no_history_stale_but_where_the_symbol_was_found(here: SmallMarket) -> None:
     before = [day for day in SESSIONS if day < SPLIT_DAY][-3:]
     run(here, *before)
@@ -65,34 +83,34 @@ def test_a_split_alone_makes_no_history_stale_but_where_the_symbol_was_found(her
     ],
 )  # fmt: skip
 def test_a_restated_history_is_stale_where_a_bar_differs_by_two_thousandths_more(
-    data_dir: Path, close: float, volume: int, is_stale: bool
+    tables: duckdb.DuckDBPyConnection, data_dir: Path, close: float, volume: int, is_stale: bool
 ) -> None:
     """All bars are restated two for one; the one of DAYS[1] comes with this close and volume."""
-    with writing() as connection:
-        RowTarget("ScanWatchlist", DAYS[2]).touch(connection, "daily_watchlist")
-        connection.execute(
-            "INSERT INTO price_coverage BY NAME SELECT 'AAA' AS symbol, ?::DATE AS date, 'stored' AS state", [DAYS[2]]
-        )
-        connection.execute(
+    RowTarget("ScanWatchlist", DAYS[2]).touch(tables, "daily_watchlist")
+    tables.execute("INSERT INTO price_coverage (symbol, date, state) VALUES ('AAA', ?, 'stored')", [DAYS[2]])
+    tables.execute(
+        """
+        INSERT INTO stock_data BY NAME
+        SELECT 'AAA' AS symbol, unnest(?::DATE[]) AS date, 100 AS open, 100 AS high, 100 AS low, 100 AS close,
+               1000000 AS volume, now() AS fetched_at
+        """,
+        [DAYS[:3]],
+    )
+    with Temporary(tables) as temporary:
+        temporary.make(
+            "bar_changes",
             """
-            INSERT INTO stock_data BY NAME
-            SELECT 'AAA' AS symbol, unnest(?::DATE[]) AS date, 100 AS open, 100 AS high, 100 AS low, 100 AS close,
-                   1000000 AS volume, now() AS fetched_at
-            """,
-            [DAYS[:3]],
-        )
-        connection.execute(
-            """
-            CREATE TEMP TABLE written_bars AS
-            SELECT symbol, date, if(date = ?, ?, 50.0) AS close, if(date = ?, ?, 2000000) AS volume, true AS is_restated
+            SELECT symbol, date, if(date = $day, $close, 50.0) AS close, if(date = $day, $volume, 2000000) AS volume,
+                   'restated' AS change, 'split' AS reason
             FROM stock_data
             """,
-            [DAYS[1], close, DAYS[1], volume],
+            {"day": DAYS[1], "close": close, "volume": volume},
         )
-        mark_stale_sessions(connection)
-        assert stale_sessions(connection) == ([DAYS[2]] if is_stale else [])
+        mark_stale_sessions(temporary)
+        assert stale_sessions(tables) == ([DAYS[2]] if is_stale else [])
 
 
+@pytest.mark.usefixtures("behind")
 def test_a_back_fill_of_the_stale_gives_the_tables_of_a_world_in_which_the_bar_was_right_at_once(
     here: SmallMarket, settings: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -112,6 +130,7 @@ def test_a_back_fill_of_the_stale_gives_the_tables_of_a_world_in_which_the_bar_w
     assert_same(results(tmp_path / "right at once"), corrected)
 
 
+@pytest.mark.usefixtures("behind")
 def test_only_the_stale_sessions_of_a_range_are_run(here: SmallMarket) -> None:
     run(here, DAYS[0], DAYS[2])  # the session between them was never run, and stays so
     here.corrections["S05", DAYS[0]] = 1.02

@@ -74,10 +74,16 @@ def answer(
     return Answer(BarRequest(symbol, *span), rows or [asked])
 
 
+def land(folder: pathlib.Path, answers: Sequence[Answer]) -> None:
+    """The answers as one more batch of the folder."""
+    rows = [row for each in answers for row in each.rows]
+    if rows:
+        land_batch(folder / f"{next(batch_names(folder))}.parquet", pa.Table.from_pylist(rows, schema=ANSWER_SCHEMA))
+
+
 def judged(connection: DuckDBPyConnection, folder: pathlib.Path, answers: Sequence[Answer]) -> Evidence:
     """The answers landed in the folder, and judged."""
-    rows = [row for each in answers for row in each.rows]
-    land_batch(folder / f"{next(batch_names(folder))}.parquet", pa.Table.from_pylist(rows, schema=ANSWER_SCHEMA))
+    land(folder, answers)
     evidence = Evidence(connection, folder, [each.request for each in answers])
     judge(evidence)
     return evidence
