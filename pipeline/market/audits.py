@@ -12,7 +12,6 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.config import market
 from pipeline.market.verdicts import ASK_WHOLE, KEEP, REFUSE
 from pipeline.sources.protocol import BarRequest
 
@@ -44,7 +43,7 @@ class Audit:
 def due(connection: DuckDBPyConnection, session: dt.date, count: int) -> list[str]:
     """The symbols whose turn it is with the session's run: `count`, less those that it has audited already.
 
-    A history that the session has extended, as in a run of an earlier session, is left to the runs after it.
+    All that are listed, those that have fallen below `[market] min_market_cap`, too. A history that the session has extended, as in a run of an earlier session, is left to the runs after it.
     """
     ((done,),) = connection.execute("SELECT count(*) FROM audits WHERE session = ?", [session]).fetchall()
     rows = connection.execute(
@@ -53,7 +52,7 @@ def due(connection: DuckDBPyConnection, session: dt.date, count: int) -> list[st
         WHERE l.session = $session AND r.last_asked < $session AND a.session IS DISTINCT FROM $session
         {_ORDER}
         """,
-        {"session": session, "min_cap": market().min_market_cap, "count": max(count - done, 0), "open": list(OPEN)},
+        {"session": session, "count": max(count - done, 0), "open": list(OPEN)},
     ).fetchall()
     return [symbol for (symbol,) in rows]
 
@@ -62,7 +61,7 @@ def longest_ago(connection: DuckDBPyConnection, count: int) -> list[str]:
     """The `count` symbols of the newest listing that were audited longest ago, whatever was done today."""
     rows = connection.execute(
         f"{_TURNS} WHERE l.session = (SELECT max(session) FROM session_listings) {_ORDER}",
-        {"min_cap": market().min_market_cap, "count": count, "open": list(OPEN)},
+        {"count": count, "open": list(OPEN)},
     ).fetchall()
     return [symbol for (symbol,) in rows]
 
@@ -79,7 +78,7 @@ _TURNS = """
         FROM ranked GROUP BY symbol
     )
     SELECT r.symbol FROM price_ranges r
-    JOIN session_listings l ON l.symbol = r.symbol AND l.market_cap > $min_cap AND r.is_confirmed
+    JOIN session_listings l ON l.symbol = r.symbol AND r.is_confirmed
     LEFT JOIN audited a ON a.symbol = r.symbol
 """
 _ORDER = """

@@ -102,6 +102,16 @@ def test_each_kind_of_damage_is_healed_within_a_rotation_and_counted(
     assert {row["symbol"] for each in told for row in each["rows"] if row["differed"]} == set(differed)
 
 
+def test_a_company_that_has_become_too_small_is_audited_still(
+    stored: SmallMarket, clock: Callable[..., None], settings: Callable[..., None]
+) -> None:
+    settings("quality", audit_per_day=100)
+    settings("market", min_market_cap=1e12)
+    damage("S06")
+    assert collected(stored, clock, EVE)
+    assert ask("SELECT differed FROM audits WHERE symbol = 'S06'") == [(427,)]
+
+
 def test_an_audit_that_is_not_believed_fails_no_session_and_is_repeated_the_next_evening(
     stored: SmallMarket, clock: Callable[..., None], settings: Callable[..., None]
 ) -> None:
