@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+from pipeline.database.sql import identifier
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -55,7 +57,7 @@ def _as_of(table: str, column: str, at: str) -> str:
 def _base(connection: DuckDBPyConnection, table: str) -> str:
     """The table itself, whatever view has its name."""
     ((name,),) = connection.execute("SELECT current_database()").fetchall()
-    return f'"{name}".main.{table}'
+    return f"{identifier(name)}.main.{table}"
 
 
 def _columns(connection: DuckDBPyConnection, table: str) -> list[str]:

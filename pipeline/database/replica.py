@@ -21,6 +21,7 @@ from pipeline.database import comments
 from pipeline.database.backups import back_up, sha256
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.schema import TABLES
+from pipeline.database.sql import identifier
 from pipeline.errors import DatabaseDamagedError, ReplicaError
 from pipeline.host.files import sync, unfinished, write_text
 from pipeline.version import code_version
@@ -136,7 +137,9 @@ def survey(connection: DuckDBPyConnection) -> dict[str, Any]:
             """
         ).fetchall()
     ]
-    rows = {name: (connection.execute(f'SELECT count(*) FROM "{name}"').fetchone() or (0,))[0] for name in tables}
+    rows = {
+        name: (connection.execute(f"SELECT count(*) FROM {identifier(name)}").fetchone() or (0,))[0] for name in tables
+    }
     (last,) = connection.execute("SELECT max(date) FROM stock_data").fetchone() or (None,)
     return {"rows": rows, "last_session": str(last)}
 

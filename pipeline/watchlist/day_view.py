@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.calendar import session_before
 from pipeline.config import quality, scans
 from pipeline.database.schema import MIGRATIONS
+from pipeline.database.sql import identifier
 from pipeline.indicators.columns import create_columns
 from pipeline.indicators.definitions import configured_definitions
 
@@ -45,7 +46,7 @@ def create_day_view(connection: DuckDBPyConnection, *sessions: dt.date) -> None:
         LEFT JOIN session_listings s ON s.session = b.date AND s.symbol = b.symbol
         """
     )
-    previous = ", ".join(f'p."{name}" AS "prev_{name}"' for name in _numbers(connection))
+    previous = ", ".join(f"p.{identifier(name)} AS {identifier('prev_' + name)}" for name in _numbers(connection))
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE day_view AS

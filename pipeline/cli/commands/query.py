@@ -20,6 +20,7 @@ from pipeline.cli.tables import Column, as_records, fits, fitted, readable
 from pipeline.cli.terminal import console
 from pipeline.database import comments
 from pipeline.database.replica import published
+from pipeline.database.sql import literal
 from pipeline.errors import QueryError
 from pipeline.host.files import atomic_path
 
@@ -100,8 +101,10 @@ def with_meanings(text: str) -> str:
     if found is None or found.group(1) not in comments.declared():
         return text
     return f"""
-        SELECT column_name, data_type AS column_type, comment FROM duckdb_columns()
-        WHERE database_name = current_database() AND schema_name = 'main' AND table_name = '{found.group(1)}' ORDER BY column_index
+        SELECT column_name, data_type AS column_type, comment
+        FROM duckdb_columns()
+        WHERE database_name = current_database() AND schema_name = 'main' AND table_name = {literal(found.group(1))}
+        ORDER BY column_index
     """
 
 
