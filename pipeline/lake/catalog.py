@@ -20,6 +20,7 @@ from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortOrder
+from pyiceberg.utils.config import Config
 
 from pipeline.config import absolute, publish, storage
 
@@ -47,12 +48,16 @@ INSERT OR IGNORE INTO iceberg_namespace_properties VALUES ('pipeline', 'market',
 
 
 def open_catalog() -> Catalog:
-    """The catalog that `[publish] catalog` names in pyiceberg's own settings, or the SQLite file."""
+    """The catalog that `[publish] catalog` names in pyiceberg's own settings, or the SQLite file.
+
+    What those settings say of a catalog called `pipeline` (an endpoint, a region, credentials) holds for the file, too.
+    """
     if publish().catalog:
         catalog = load_catalog(publish().catalog)
         catalog.create_namespace_if_not_exists(NAMESPACE)
         return catalog
-    return SqliteCatalog(sqlite_path(), warehouse=warehouse())
+    own = {name: str(value) for name, value in (Config().get_catalog_config(NAME) or {}).items()}
+    return SqliteCatalog(sqlite_path(), **own | {"warehouse": warehouse()})
 
 
 def warehouse() -> str:
