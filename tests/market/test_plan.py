@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from pipeline import calendar
 from pipeline.config import market
-from pipeline.market.plan import history_start, plan, span_to_ask
+from pipeline.market.load import store_answers
+from pipeline.market.plan import confirmed_spans, history_start, plan, span_to_ask
+from tests.support.judging import answer, judged
 from tests.support.small_market import SESSIONS
 
 LATE = SESSIONS[-25:]
@@ -114,6 +116,15 @@ def test_a_session_to_be_collected_anew_is_planned_with_its_overlap(connection):
     )
     request = next(one for one in plan(connection, [day("2024-02-20")]) if one.symbol == "BIG")
     assert (request.first, request.last) == (day("2024-02-13"), day("2024-02-20"))
+
+
+@pytest.mark.parametrize(("late", "is_confirmed"), [(4, True), (5, False)])
+def test_a_first_history_that_begins_late_is_asked_for_once_more(tables, tmp_path, late, is_confirmed):
+    """It may lack four sessions: the source may not have had the whole of it."""
+    asked = SESSIONS[-10:]
+    said = answer("BIG", dict.fromkeys(asked[late:], 10.0), first=asked[0])
+    store_answers(judged(tables, tmp_path, [said]))
+    assert ("BIG" in confirmed_spans(tables)) == is_confirmed
 
 
 @given(st.dates(dt.date(1995, 1, 1), dt.date(2025, 12, 31)))
