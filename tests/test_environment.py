@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -167,3 +169,64 @@ def test_day_and_folder_of_a_run_are_those_of_the_list_after_it(
     script = 'shift; named "$@"; printf "%s\\n" ${where[@]+"${where[@]}"}'
     done = subprocess.run([*command(checkout, script), *given], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == (where or [""])
+
+
+@pytest.mark.parametrize(("no_root", "is_asked"), [("", True), ("1", False)])
+def test_what_is_done_as_root_is_said_before_and_can_be_turned_off(
+    checkout: pathlib.Path, tmp_path: pathlib.Path, no_root: str, is_asked: bool
+) -> None:
+    bare = fake(tmp_path / "bare", "python3", f'case "$2" in *ensurepip*) exit 1;; esac; exec "{PYTHON}" "$@"')
+    package = f"python3.{sys.version_info.minor}-venv"
+    asked = tmp_path / "asked"
+    fake(tmp_path / "bin", "apt-get", f'echo "$@" >>"{asked}"; exit 1')
+    fake(tmp_path / "bin", "sudo", 'shift; exec "$@"')
+    path = f"{tmp_path}/bin:/usr/bin:/bin"
+    script = 'suitable() { printf "%s\\n" "$1"; }; environment'
+    done = run(checkout, script, PYTHON=str(bare), PATH=path, NO_ROOT=no_root)
+    assert done.returncode == 1
+    assert asked.exists() == is_asked
+    assert (f"Installing as root: apt-get install {package}" in done.stderr) == is_asked
+    assert f"run as root: apt-get update && apt-get install -y {package}" in done.stderr
+
+
+def wheel(folder: pathlib.Path, name: str) -> str:
+    """A wheel without contents; its SHA-256."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        file.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def constrain(checkout: pathlib.Path, **hashes: str) -> None:
+    parts = zip(("build", "base", "test"), hashes.items(), strict=True)
+    text = "".join(f"\n# --- {part}\n{name}==1.0 \\\n    --hash=sha256:{value}\n" for part, (name, value) in parts)
+    (checkout / "constraints.txt").write_text(text)
+
+
+def here(checkout: pathlib.Path, name: str) -> bool:
+    return bool(list(checkout.glob(f".venv/lib/python*/site-packages/{name}-1.0.dist-info")))
+
+
+def test_the_releases_of_the_list_are_installed_and_those_of_other_extras_are_not(
+    checkout: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    wheels = tmp_path / "wheels"
+    constrain(checkout, **{name: wheel(wheels, name) for name in ("alpha", "beta", "gamma")})
+    done = run(checkout, "environment", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheels))
+    assert done.returncode == 0, done.stderr
+    assert [here(checkout, name) for name in ("alpha", "beta", "gamma")] == [True, True, False]
+    (checkout / "constraints.txt").write_text((checkout / "constraints.txt").read_text() + "\n")
+    assert run(checkout, "installed").returncode != 0  # another list is another environment
+
+
+def test_a_file_with_another_hash_is_not_installed(checkout: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    wheels = tmp_path / "wheels"
+    hashes = {name: wheel(wheels, name) for name in ("alpha", "beta", "gamma")}
+    constrain(checkout, **hashes | {"beta": "0" * 64})
+    done = run(checkout, "environment", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheels))
+    assert done.returncode == 1 and "HASHES" in done.stderr.upper()
+    assert not here(checkout, "beta") and (checkout / ".venv" / "unfinished").exists()
+    assert run(checkout, "environment", UNPINNED="1").returncode == 0  # by the ranges of setup.cfg, which has none here
