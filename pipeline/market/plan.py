@@ -54,6 +54,24 @@ def confirmations(connection: DuckDBPyConnection, session: dt.date) -> list[BarR
     return [BarRequest(symbol, first, session, not_before=final_at(session)) for symbol in symbols]
 
 
+def left_provisional(
+    connection: DuckDBPyConnection, session: dt.date, planned: Sequence[BarRequest]
+) -> list[BarRequest]:
+    """Requests for provisional bars of the overlap before the session whose symbols its plan leaves out.
+
+    A company that has fallen below `[market] min_market_cap`, or has left the listing, would keep them for good.
+    """
+    days = calendar.sessions_between(
+        calendar.session_before(session, market().overlap_sessions), calendar.session_before(session)
+    )
+    asked = {request.symbol for request in planned}
+    left: dict[str, BarRequest] = {}
+    for day in days:
+        if final_at(day) <= calendar.now():
+            left |= {r.symbol: r for r in confirmations(connection, day) if r.symbol not in asked}
+    return [*left.values()]
+
+
 def known_spans(connection: DuckDBPyConnection) -> dict[str, Span]:
     """The span of sessions that the source has answered for, and been believed, by symbol."""
     rows = connection.execute("SELECT symbol, first_asked, last_asked FROM price_ranges").fetchall()

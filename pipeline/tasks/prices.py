@@ -19,7 +19,7 @@ from pipeline.market.coverage import refusal, store_states
 from pipeline.market.deliveries import with_changes
 from pipeline.market.evidence import Evidence
 from pipeline.market.load import store_answers
-from pipeline.market.plan import plan
+from pipeline.market.plan import left_provisional, plan
 from pipeline.market.succession import close_ended
 from pipeline.market.ticker_changes import carry_over
 from pipeline.market.verdicts import ASK_WHOLE, found, judge
@@ -82,6 +82,7 @@ class CollectPrices(SessionTask):
             carried = carry_over(connection, sessions[-1])
             ended = close_ended(connection, sessions[-1])
             requests = plan(connection, sessions, isinstance(source, StandingSource))
+            requests += left_provisional(connection, sessions[-1], requests)
             if isinstance(source, StandingSource) and not market().offline:
                 requests = with_changes(connection, source, requests, sessions)
         for symbol, evidence in carried.items():

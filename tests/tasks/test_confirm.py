@@ -173,6 +173,22 @@ def test_without_it_the_next_days_run_makes_the_session_final_and_amends_it(
     assert f"AMENDED list of {BEFORE}: " in caplog.text
 
 
+def test_the_next_days_run_makes_bars_final_of_companies_that_have_become_too_small(
+    evening: SmallMarket, clock: Callable[..., None], settings: Callable[..., None]
+) -> None:
+    evening.as_of, evening.early = BEFORE, {BEFORE}
+    clock(BEFORE.year, BEFORE.month, BEFORE.day, 18, 0)
+    assert run_here(DailyPipeline(date=BEFORE))
+    settings("market", min_market_cap=1e11)
+    evening.as_of, evening.early = LAST, {LAST}
+    clock(LAST.year, LAST.month, LAST.day, 18, 0)
+    forget()
+    assert run_here(DailyPipeline(date=LAST))
+    small = "SELECT count(*) FROM stock_data WHERE date = ? AND symbol NOT IN (SELECT symbol FROM stock_data WHERE date = ?)"
+    assert ask(small, BEFORE, LAST)[0][0] > 20
+    assert_final(evening, BEFORE)
+
+
 STEPS = [
     *(
         (stage, "process", False)
