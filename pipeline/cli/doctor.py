@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import calendar, given
 from pipeline.cli.status import Overview, SessionStatus
-from pipeline.config import redis, storage
+from pipeline.config import market, redis, storage, yahoo
 from pipeline.database.backups import backup_folder, backup_paths, check, sha256
 from pipeline.database.connection import check_version, database_path, duplicated_rows, reading, records
 from pipeline.database.replica import manifest_path, replica_path
@@ -70,6 +70,17 @@ def _configuration() -> Iterator[Finding]:
         "configuration",
         f"source {source.name}, {len(scans)} scans, {len(calendar.sessions()):,} sessions in the calendar",
     )
+
+
+def _pace() -> Iterator[Finding]:
+    from pipeline.sources.yahoo.learned import learned
+
+    found = learned()
+    if market().source == "yahoo" and found and found.rate < yahoo().requests_per_second:
+        text = f"the source was asked too fast up to {calendar.local(found.at)}; a run begins with {found.rate:.3g} requests a second"
+        yield Finding(
+            NOTE, "pace", f"{text}, of {yahoo().requests_per_second:g} that are set, and goes faster by itself"
+        )
 
 
 def _java() -> Iterator[Finding]:
@@ -323,6 +334,7 @@ def _leftovers() -> Iterator[Finding]:
 CHECKS = (
     _files,
     _configuration,
+    _pace,
     _java,
     _disk,
     _database,

@@ -27,7 +27,7 @@ FLOOR = 0.5
 #: Seconds that a late request may be early for the next one: a pool of threads wakes up a little late every time.
 SLACK = 0.05
 
-_LAYOUT = struct.Struct("5d")
+_LAYOUT = struct.Struct("6d")
 
 
 @dataclasses.dataclass
@@ -37,6 +37,7 @@ class _State:
     changed: float
     slowed: float
     strikes: float
+    complained_at: float
 
 
 class Pace:
@@ -75,6 +76,7 @@ class Pace:
                 state.rate = max(min(FLOOR, self.limit), self._recovered(state, now) * DECREASE)
                 state.changed = state.slowed = now
                 state.strikes += 1
+                state.complained_at = state.rate
             rest = 2 ** (state.strikes - 1) if pause is None else pause
             begin = now if pause is not None else state.slowed
             state.next_free = max(state.next_free, begin + min(rest, longest))
@@ -91,6 +93,12 @@ class Pace:
         with self._shared() as state:
             return self._recovered(state, time.monotonic())
 
+    @property
+    def complained_at(self) -> float:
+        """Requests a second right after the last complaint; 0 when there was none."""
+        with self._shared() as state:
+            return state.complained_at
+
     def _recovered(self, state: _State, now: float) -> float:
         return min(self.limit, state.rate + RECOVERY * self.limit * max(0.0, now - state.changed))
 
@@ -106,9 +114,9 @@ class Pace:
                 fcntl.lockf(self.descriptor, fcntl.LOCK_UN)
 
 
-def pace_file(limit: float) -> IO[bytes]:
-    """A new shared state at full pace. The file has no name: nothing is left behind, however its users end."""
+def pace_file(limit: float, first: float | None = None) -> IO[bytes]:
+    """A new shared state at the pace `first`, or at full pace. The file has no name: nothing is left behind, however its users end."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     now = time.monotonic()
-    os.pwrite(file.fileno(), _LAYOUT.pack(now, limit, now, 0.0, 0.0), 0)
+    os.pwrite(file.fileno(), _LAYOUT.pack(now, limit if first is None else first, now, 0.0, 0.0, 0.0), 0)
     return file

@@ -22,7 +22,8 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from pipeline.config import ROOT
-from pipeline.sources.yahoo.pacing import pace_file
+from pipeline.sources.yahoo.learned import first_rate, keep
+from pipeline.sources.yahoo.pacing import Pace, pace_file
 from pipeline.sources.yahoo.worker import Settings
 
 #: Questions that wait inside a worker beside those under way, so that no thread waits for the next one.
@@ -87,7 +88,8 @@ class WorkerPool:
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> WorkerPool:
-        self._pace = pace_file(self.settings.requests_per_second)
+        limit = self.settings.requests_per_second
+        self._pace = pace_file(limit, first_rate(limit))
         return self
 
     def __exit__(
@@ -97,6 +99,7 @@ class WorkerPool:
             worker.process.kill()
         for worker in self._workers:
             worker.end()
+        keep(Pace(self._pace.fileno(), self.settings.requests_per_second))
         self._pace.close()
 
     def ask(self, questions: Iterable[dict[str, Any]]) -> Iterator[tuple[int, Answer]]:
