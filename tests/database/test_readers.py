@@ -25,7 +25,7 @@ READER = """
     import duckdb, json, pathlib, select, sys
     folder, reads, seen = pathlib.Path(sys.argv[1]), 0, 0
     print("ready", flush=True)
-    while not select.select([sys.stdin], [], [], 0.05)[0]:
+    while not select.select([sys.stdin], [], [], 0.3)[0]:
         manifest = json.loads((folder / "manifest.json").read_text())
         with duckdb.connect(str(folder / manifest["file"]), read_only=True) as connection:
             (bars,) = connection.execute("SELECT count(*) FROM stock_data").fetchone()

@@ -239,10 +239,19 @@ def moments(way: Way, seen: Undisturbed) -> list[Moment]:
 
 
 def chosen(every: Sequence[Moment], count: int) -> list[Moment]:
-    """So many of them, evenly spread over the run, and over what may happen."""
+    """So many of them, evenly spread over the run: as many renames as commits as calls, of which there are the most."""
     if count >= len(every):
         return list(every)
-    return [every[int((step + 0.5) * len(every) / count)] for step in range(count)]
+    kinds = [[moment for moment in every if moment.kind == kind] for kind in ACTIONS]
+    shares = [count // len(kinds) + (place < count % len(kinds)) for place in range(len(kinds))]
+    picked = [one for kind, share in zip(kinds, shares, strict=True) for one in _spread(kind, share)]
+    return sorted(picked, key=lambda moment: moment.number)
+
+
+def _spread(moments: Sequence[Moment], count: int) -> list[Moment]:
+    if count >= len(moments):
+        return list(moments)
+    return [moments[int((step + 0.5) * len(moments) / count)] for step in range(count)]
 
 
 def try_out(folder: pathlib.Path, market: SmallMarket, moment: Moment, seen: Undisturbed) -> Outcome:
