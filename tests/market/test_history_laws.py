@@ -13,6 +13,7 @@ from unittest import mock
 
 import luigi
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -134,14 +135,7 @@ def tables() -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
-lawful = settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
-
-
-@lawful
-@given(markets())
-def test_after_the_last_day_the_stored_history_is_what_the_source_answers(market: Market) -> None:
+def after_the_last_day_the_stored_history_is_what_the_source_answers(market: Market) -> None:
     with installation(market):
         for day in RUN[1::2]:
             market.as_of = day
@@ -153,9 +147,7 @@ def test_after_the_last_day_the_stored_history_is_what_the_source_answers(market
         assert found == wanted
 
 
-@lawful
-@given(markets(), st.permutations(RUN[-4:]))
-def test_any_order_of_sessions_and_one_combined_run_give_the_same_tables(market: Market, order: list[dt.date]) -> None:
+def any_order_of_sessions_and_one_combined_run_give_the_same_tables(market: Market, order: list[dt.date]) -> None:
     with installation(market):
         for day in order:
             collect(day)
@@ -165,9 +157,7 @@ def test_any_order_of_sessions_and_one_combined_run_give_the_same_tables(market:
         assert tables() == one_by_one
 
 
-@lawful
-@given(markets())
-def test_a_rerun_changes_nothing(market: Market) -> None:
+def a_rerun_changes_nothing(market: Market) -> None:
     with installation(market):
         market.as_of = RUN[-1]
         collect(RUN[-1])
@@ -179,9 +169,7 @@ def test_a_rerun_changes_nothing(market: Market) -> None:
         assert tables() == before
 
 
-@lawful
-@given(markets())
-def test_a_split_and_its_inverse_leave_the_history_as_it_was(market: Market) -> None:
+def a_split_and_its_inverse_leave_the_history_as_it_was(market: Market) -> None:
     market.splits = {symbol: {} for symbol in SYMBOLS}
     with installation(market):
         market.as_of = RUN[0]
@@ -193,3 +181,30 @@ def test_a_split_and_its_inverse_leave_the_history_as_it_was(market: Market) -> 
             collect(day)
         after = [row for row in tables()["stock_data"] if row[1] <= RUN[0]]
         assert after == before
+
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+#: A few markets with all other tests, and many of them where tests may take long.
+few, many = settings(patient, max_examples=2), settings(patient, max_examples=12)
+
+test_after_the_last_day_the_stored_history_is_what_the_source_answers = few(
+    given(markets())(after_the_last_day_the_stored_history_is_what_the_source_answers)
+)
+test_any_order_of_sessions_and_one_combined_run_give_the_same_tables = few(
+    given(markets(), st.permutations(RUN[-4:]))(any_order_of_sessions_and_one_combined_run_give_the_same_tables)
+)
+test_a_rerun_changes_nothing = few(given(markets())(a_rerun_changes_nothing))
+test_a_split_and_its_inverse_leave_the_history_as_it_was = few(
+    given(markets())(a_split_and_its_inverse_leave_the_history_as_it_was)
+)
+
+test_after_the_last_day_the_stored_history_is_what_the_source_answers_in_many_markets = pytest.mark.slow(
+    many(given(markets())(after_the_last_day_the_stored_history_is_what_the_source_answers))
+)
+test_any_order_of_sessions_and_one_combined_run_give_the_same_tables_in_many_markets = pytest.mark.slow(
+    many(given(markets(), st.permutations(RUN[-4:]))(any_order_of_sessions_and_one_combined_run_give_the_same_tables))
+)
+test_a_rerun_changes_nothing_in_many_markets = pytest.mark.slow(many(given(markets())(a_rerun_changes_nothing)))
+test_a_split_and_its_inverse_leave_the_history_as_it_was_in_many_markets = pytest.mark.slow(
+    many(given(markets())(a_split_and_its_inverse_leave_the_history_as_it_was))
+)
