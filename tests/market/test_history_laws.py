@@ -176,6 +176,8 @@ def a_split_and_its_inverse_leave_the_history_as_it_was(market: Market) -> None:
         collect(RUN[0])
         before = [row for row in tables()["stock_data"]]
         market.splits["AAA"] = {RUN[3]: 2.0, RUN[6]: 0.5}
+        for day in set(RUN[3:6]) & market.traded["AAA"].keys():  # what was paid between the two is half of it
+            market.traded["AAA"][day] /= 2
         for day in (RUN[3], RUN[6]):
             market.as_of = day
             collect(day)
