@@ -20,6 +20,7 @@ FOLDER = pathlib.Path(__file__).parents[1] / "frozen"
 #: What differs from run to run, and what stands there instead.
 VARIES = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|UTC|[+-]\d\d:?\d\d))?", "MOMENT"),
+    (r"\b\d\d:\d\d (?=KST\b)", "TIME "),
     (r"\b\d+\.\d+\.\d+(\+[0-9a-f]{7,40})", "VERSION"),
     (r"\b[0-9a-f]{64}\b", "DIGEST"),
     (r'(?<="bytes": )\d+', '"SIZE"'),
