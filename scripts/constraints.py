@@ -1,7 +1,8 @@
 """Writes constraints.txt: what the project needs, resolved by pip, each release with the hashes of all its files.
 
-All files, because Linux, macOS and each Python take another one. pip resolves for the Python that this runs with; that
-Python 3.11 to 3.13 need nothing else is checked by the markers of every release.
+All files, because Linux, macOS and each Python take another one. pip resolves for the Python that this runs with; a
+release that the first release of any of PYTHONS may not install (Debian 12 has 3.11.2) makes way for one before it, and that
+the others need nothing else is checked by the markers of every release.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -55,7 +57,7 @@ def resolved_parts(options: Sequence[str]) -> dict[str, list[Release]]:
     wanted = json.loads(pyproject.split("requires = ")[1].split("\n")[0])
     wanted_by = {"build": wanted, "base": lines(config["options"]["install_requires"])}
     wanted_by |= {name: lines(text) for name, text in config["options.extras_require"].items()}
-    everything = resolve([each for part in wanted_by.values() for each in part], options)
+    everything = resolve_for_all([each for part in wanted_by.values() for each in part], options)
     check_pythons(everything.values())
     parts: dict[str, list[Release]] = {}
     known: set[str] = set()
@@ -68,6 +70,22 @@ def resolved_parts(options: Sequence[str]) -> dict[str, list[Release]]:
 
 def lines(text: str) -> list[str]:
     return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+
+
+def resolve_for_all(requirements: Sequence[str], options: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The same as `resolve`, of releases that every release of PYTHONS may install."""
+    refused: list[str] = []
+    while True:
+        found = resolve([*requirements, *refused], options)
+        newer = [f"{name}!={each['version']}" for name, each in found.items() if not is_for_all(each)]
+        if not newer:
+            return found
+        refused += newer
+
+
+def is_for_all(metadata: dict[str, Any]) -> bool:
+    allowed = SpecifierSet(metadata.get("requires_python") or "")
+    return all(allowed.contains(f"{python}.0") for python in PYTHONS)
 
 
 def resolve(requirements: Sequence[str], options: Sequence[str]) -> dict[str, dict[str, Any]]:
