@@ -22,6 +22,7 @@ VARIES = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|UTC|[+-]\d\d:?\d\d))?", "MOMENT"),
     (r"\b\d\d:\d\d (?=KST\b)", "TIME "),
     (r"\b\d+\.\d+\.\d+(\+[0-9a-f]{7,40})", "VERSION"),
+    (r"\b\d{8}T\d{6}\.\d+Z-[0-9a-f]{12}\b", "MOMENT-DIGEST"),
     (r"\b[0-9a-f]{64}\b", "DIGEST"),
     (r'(?<="bytes": )\d+', '"SIZE"'),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "ID"),
