@@ -114,7 +114,7 @@ def closure(requirements: Iterable[str], everything: dict[str, dict[str, Any]]) 
 def needs(metadata: dict[str, Any], extras: Iterable[str], python: str) -> Iterator[Requirement]:
     """What a release needs on a Python of this machine's kind."""
     for each in map(Requirement, metadata.get("requires_dist", [])):
-        place = {"python_version": python, "python_full_version": f"{python}.9"}
+        place = {"python_version": python, "python_full_version": f"{python}.0"}
         if each.marker is None or any(each.marker.evaluate({**place, "extra": extra}) for extra in ("", *extras)):
             yield each
 

