@@ -165,8 +165,8 @@ def _not_settled(day: dt.date, latest: dt.date) -> str:
         return f"{day} lies in the future; the latest session that has settled is {latest}: --date {latest}"
     local = settled_at(day).astimezone(NEW_YORK)
     return (
-        f"session {day} settles on {local:%Y-%m-%d at %H:%M} New York time (close + {market().settle_minutes} minutes); "
-        f"the latest session that has settled is {latest}: --date {latest}"
+        f"session {day} settles on {local:%Y-%m-%d at %H:%M} New York time "
+        f"(close + {market().settle_minutes} minutes); the latest session that has settled is {latest}: --date {latest}"
     )
 
 

@@ -40,7 +40,9 @@ class market(luigi.Config):
     )
     closed = luigi.Parameter(
         default="",
-        description="days on which the exchange was closed unscheduled, with commas between them: 2012-10-29,2025-01-09",
+        description=(
+            "days on which the exchange was closed unscheduled, with commas between them: 2012-10-29,2025-01-09"
+        ),
     )
     exchanges = luigi.Parameter(
         default="nasdaq",
@@ -54,7 +56,10 @@ class market(luigi.Config):
     )
     settle_minutes = luigi.IntParameter(
         default=45,
-        description="minutes after the close before a session's bars count as settled; 07:00 in Seoul is one hour after it in winter",
+        description=(
+            "minutes after the close before a session's bars count as settled; "
+            "07:00 in Seoul is one hour after it in winter"
+        ),
     )
     history_sessions = luigi.IntParameter(
         default=420, description="sessions of history a new symbol is collected with, at least"
@@ -164,25 +169,35 @@ class quality(luigi.Config):
     )
     max_traded_drop = luigi.FloatParameter(
         default=0.02,
-        description="a session whose share of symbols with a bar falls by more than this against the session before is not there yet",
+        description=(
+            "a session whose share of symbols with a bar falls by more than this against the session before is not "
+            "there yet"
+        ),
     )
     max_unknown = luigi.FloatParameter(
         default=0.2, description="share of the expected symbols that the source may never have known"
     )
     max_repeated = luigi.FloatParameter(
         default=0.25,
-        description="share of the expected symbols whose bar of a session may have no volume, or only repeat the close before; more is an outage",
+        description=(
+            "share of the expected symbols whose bar of a session may have no volume, or only repeat the close before; "
+            "more is an outage"
+        ),
     )
     max_history_loss = luigi.FloatParameter(
         default=0.02, description="share of the stored sessions that a whole history may lack and still replace them"
     )
     max_revision = luigi.FloatParameter(
         default=1.5,
-        description="a stored close that would change this many times is kept until two evenings, or the listing, agree",
+        description=(
+            "a stored close that would change this many times is kept until two evenings, or the listing, agree"
+        ),
     )
     split_patience = luigi.IntParameter(
         default=7,
-        description="sessions that a split may go without its effect on the closes before it; until then the symbol is failed",
+        description=(
+            "sessions that a split may go without its effect on the closes before it; until then the symbol is failed"
+        ),
     )
     max_move = luigi.FloatParameter(
         default=20.0,
@@ -254,13 +269,17 @@ class spark_runtime(luigi.Config):
     timeout_minutes = luigi.IntParameter(default=60, description="a job that runs longer is ended and fails")
     exchange = luigi.Parameter(
         default="",
-        description="folder or URL (s3://bucket/folder) through which bars and values go to and from the workers; empty: work/ in data_dir, which they must see then",
+        description=(
+            "folder or URL (s3://bucket/folder) through which bars and values go to and from the workers; "
+            "empty: work/ in data_dir, which they must see then"
+        ),
     )
 
 
 class redis(luigi.Config):
     url = secret(
-        "redis://, rediss:// or unix:// address of the server; may carry a password, so take it from the environment; empty: no Redis"
+        "redis://, rediss:// or unix:// address of the server; may carry a password, so take it from the environment; "
+        "empty: no Redis"
     )
     prefix = luigi.Parameter(
         default="nasdaq:",
@@ -308,7 +327,9 @@ class alerts(luigi.Config):
     )
     max_wait = luigi.FloatParameter(
         default=30.0,
-        description="seconds to wait, together, for a webhook that asks for patience; after that the next run sends the message",
+        description=(
+            "seconds to wait, together, for a webhook that asks for patience; after that the next run sends the message"
+        ),
     )
     repeat_hours = luigi.FloatParameter(
         default=20.0, description="hours in which further failures of one cause send no message of their own"
@@ -318,7 +339,10 @@ class alerts(luigi.Config):
 class retention(luigi.Config):
     raw_days = luigi.IntParameter(
         default=650,
-        description="days that raw answers are kept; a rebuild of a session without a source takes those of 420 sessions, some 610 days",
+        description=(
+            "days that raw answers are kept; "
+            "a rebuild of a session without a source takes those of 420 sessions, some 610 days"
+        ),
     )
     report_days = luigi.IntParameter(default=400, description="days that report pages are kept")
     log_days = luigi.IntParameter(default=30, description="days that log files are kept")
@@ -355,18 +379,25 @@ class events(luigi.Config):
     kafka_password = secret("password of that user; best from the environment")
     timeout = luigi.FloatParameter(
         default=10.0,
-        description="seconds that a transport may take for one delivery; what it has not taken by then is delivered by the next run",
+        description=(
+            "seconds that a transport may take for one delivery; "
+            "what it has not taken by then is delivered by the next run"
+        ),
     )
 
 
 class publish(luigi.Config):
     warehouse = luigi.Parameter(
         default="",
-        description="folder, or s3:// address, of the Apache Iceberg tables that PublishLake writes; needs the extra iceberg",
+        description=(
+            "folder, or s3:// address, of the Apache Iceberg tables that PublishLake writes; needs the extra iceberg"
+        ),
     )
     catalog = luigi.Parameter(
         default="",
-        description="catalog of these tables, by its name in .pyiceberg.yaml; empty: the file catalog.db in the warehouse",
+        description=(
+            "catalog of these tables, by its name in .pyiceberg.yaml; empty: the file catalog.db in the warehouse"
+        ),
     )
     snapshot_days = luigi.IntParameter(
         default=30, description="days that earlier versions of these tables can be read, the newest one apart"

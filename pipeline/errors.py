@@ -8,7 +8,7 @@ from luigi.parameter import ParameterException
 
 
 class PipelineError(Exception):
-    """A situation that an operator can understand and act upon. `may_pass`: by waiting alone, so that a retry may help."""
+    """A situation that an operator can understand and act upon. `may_pass`: by waiting alone, so a retry may help."""
 
     may_pass = True
 

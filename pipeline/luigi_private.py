@@ -1,7 +1,7 @@
 """Everything of Luigi that this project uses and Luigi does not promise: each name, and why no public one would do.
 
-Nothing else in the pipeline touches a name of Luigi's that begins with an underscore, or relies on the text of a line that
-it logs. A new Luigi that breaks one of them is told apart by the test beside this module, which names the reason.
+Nothing else in the pipeline touches a name of Luigi's that begins with an underscore, or relies on the text of a line
+that it logs. A new Luigi that breaks one of them is told apart by the test beside this module, which names the reason.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class LateDefaultDateParameter(luigi.DateParameter):
 
 
 def keep_facts_beside_tracking_url(process: TaskProcess) -> None:
-    """Have a tracking URL change nothing else of the task: Luigi's own call resets its resources, retries and messages."""
+    """Have a tracking URL change nothing else of the task: Luigi's call resets its resources, retries and messages."""
     reporter, task = process.status_reporter, process.task
 
     def update(url: str) -> Any:

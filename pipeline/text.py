@@ -1,8 +1,8 @@
 """Text that came from outside: `clean` where it enters, `shown` or `line` where it leaves to a terminal or a log.
 
 HTML is escaped by Jinja2, JSON by its writer, SQL binds its values; a terminal and a log have no such writer. A name or
-a server's message may hold escape sequences (they move the cursor, fill the clipboard), line ends (they forge lines of a
-log), marks of direction (they show another text than there is) and half characters (no file can take them).
+a server's message may hold escape sequences (they move the cursor, fill the clipboard), line ends (they forge lines of
+a log), marks of direction (they show another text than there is) and half characters (no file can take them).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def become(command: list[str]) -> None:
 
 
 def follow(command: Sequence[str], see: Callable[[str, int], None]) -> int:
-    """Run the command, hand each line of its log to `see(line, pid)`, and return its exit code (128 + signal if killed).
+    """Run the command, hand each line of its log to `see(line, pid)`, return its exit code (128 + signal if killed).
 
     The run dies with this process, and ends in order when this one is interrupted or told to end.
     """

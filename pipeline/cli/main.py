@@ -28,7 +28,8 @@ SETTINGS = (
         help="Folder of the database, instead of [storage] data_dir.",
     ),
     click.Option(
-        ["--set"], type=SETTING, metavar="SECTION.NAME=VALUE", multiple=True, expose_value=False, callback=settings.take_settings,
+        ["--set"], type=SETTING, metavar="SECTION.NAME=VALUE", multiple=True, expose_value=False,
+        callback=settings.take_settings,
         help="A setting for this command, such as market.source=simulated; may be repeated.",
     ),
 )  # fmt: skip
@@ -100,12 +101,12 @@ def _with_folder(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_folder() -> None:
-    """Raises NothingKnownError where there is no folder to look into: nothing was run there, or its name is mistyped."""
+    """Raises NothingKnownError where there is no folder to look into: nothing ran there, or its name is mistyped."""
     root = storage().root
     if not root.is_dir():
         raise NothingKnownError(
-            f"{root} does not exist: nothing has been run there. --data-dir names another folder; a first run makes it: "
-            f"{given.luigi_command('DailyPipeline')}"
+            f"{root} does not exist: nothing has been run there. --data-dir names another folder; "
+            f"a first run makes it: {given.luigi_command('DailyPipeline')}"
         )
 
 

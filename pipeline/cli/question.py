@@ -151,8 +151,9 @@ def _check_moments(connection: DuckDBPyConnection, tree: Tree) -> None:
 def _explained(message: str) -> str:
     if message.startswith("Only SELECT statements"):
         return (
-            "this is no SELECT: the replica is read-only, and a query starts with SELECT, FROM, WITH, DESCRIBE, SUMMARIZE "
-            "or SHOW (a PIVOT needs its IN list). --output writes files; docs/analysis.md says how to attach others"
+            "this is no SELECT: the replica is read-only, and a query starts with SELECT, FROM, WITH, DESCRIBE, "
+            "SUMMARIZE or SHOW (a PIVOT needs its IN list). "
+            "--output writes files; docs/analysis.md says how to attach others"
         )
     return f"the replica cannot read the statement: {message}"
 

@@ -1,8 +1,8 @@
 """Putting a backup in the place of the database, and making what came after it anew from what was received.
 
-Nothing is lost on the way: the damaged file stays beside the database under a name of its own, and the database is either
-the old file or the new one at every moment. The marker files of sessions that the backup does not know stay; their stages
-are not done, since a stage is done when its row is there, too.
+Nothing is lost on the way: the damaged file stays beside the database under a name of its own, and the database is
+either the old file or the new one at every moment. The marker files of sessions that the backup does not know stay;
+their stages are not done, since a stage is done when its row is there, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pipeline.tasks.ranges import ONE_DAY, RangeTradingDays
 
 
 def choose(name: str | None, say: Callable[[str], None]) -> Checked:
-    """The backup of that name or path, else the newest good one. Raises RestoreError, which says what is wrong with each."""
+    """The backup of that name or path, else the newest good one. Raises RestoreError, with what is wrong with each."""
     faults = []
     for path in [_named(name)] if name else reversed(backup_paths()):
         say(f"reading {path}")
@@ -39,8 +39,8 @@ def choose(name: str | None, say: Callable[[str], None]) -> Checked:
             return found
         faults.append(f"{path.name}: {found.fault}")
     raise RestoreError(
-        f"there is no good backup in {backup_folder()}{': ' if faults else ''}{'; '.join(faults)}. Move {database_path()} "
-        f"away, and make it anew from what was received: "
+        f"there is no good backup in {backup_folder()}{': ' if faults else ''}{'; '.join(faults)}. "
+        f"Move {database_path()} away, and make it anew from what was received: "
         f"{given.pipeline_command('backfill', 'FIRST', 'LAST', '--set', 'market.offline=true')}"
     )
 

@@ -52,8 +52,8 @@ def apply(section: str, name: str, value: str) -> None:
         raise UnknownSettingError(_unknown(section, name))
     if (section, name) in secrets():
         raise UnknownSettingError(
-            f"[{section}] {name} is a secret, which a command line would show to everybody on this machine; take it from the "
-            f"environment: {name} = ${{NAME}} in the configuration file"
+            f"[{section}] {name} is a secret, which a command line would show to everybody on this machine; "
+            f"take it from the environment: {name} = ${{NAME}} in the configuration file"
         )
     given.give(section, name, value)
 

@@ -29,8 +29,8 @@ HARMLESS = ("done", "put back")
 class StageState:
     """One stage of one session. `state`: done, running, pending, disabled, or how its last run ended (failed, ...).
 
-    `seconds` is the duration of the last run, which served `combined` sessions at once, and `usual_seconds` the median of
-    the last 20 for one session; `percent` how far a running one is.
+    `seconds` is the duration of the last run, which served `combined` sessions at once, and `usual_seconds` the median
+    of the last 20 for one session; `percent` how far a running one is.
     """
 
     state: str = "pending"
@@ -45,10 +45,11 @@ class StageState:
 
 @dataclasses.dataclass
 class SessionStatus:
-    """One session. `coverage` is the share of the symbols known to the source that were delivered, `hits` the length of its watchlist.
+    """One session.
 
-    `audited` whole histories were compared by its run, of which `healed` differed; `provisional` of its
-    bars may change still.
+    `coverage` is the share of the symbols known to the source that were delivered, `hits` the length of its watchlist.
+    `audited` whole histories were compared by its run, of which `healed` differed; `provisional` of its bars may change
+    still.
     """
 
     session: dt.date
@@ -202,7 +203,9 @@ _QUERIES = {
         FROM (SELECT DISTINCT ON (task, date) * FROM task_runs ORDER BY task, date, started_at DESC) r
         LEFT JOIN (SELECT run_id, any_value(message) AS message FROM alerts GROUP BY run_id) a USING (run_id)
     """,
-    "price_coverage": "SELECT date, state, count(*) AS symbols FROM price_coverage GROUP BY date, state ORDER BY date, state",
+    "price_coverage": """
+        SELECT date, state, count(*) AS symbols FROM price_coverage GROUP BY date, state ORDER BY date, state
+    """,
     "daily_watchlist": "SELECT scan_date AS date, count(*) AS hits FROM daily_watchlist GROUP BY scan_date",
     "audits": """
         SELECT session, count(*) AS audited, count(*) FILTER (differed > 0) AS healed FROM audits GROUP BY session

@@ -22,8 +22,8 @@ logger = logging.getLogger("pipeline")
 def audit_due(session: dt.date, folder: pathlib.Path, say: Say) -> dict[str, int]:
     """Audit the histories whose turn it is with the session's run, before it extends them; counts for its summary.
 
-    Their answers are kept apart from the session's (`FOLDER.audit`), and an audit that is not believed leaves the symbol
-    as it was: no audit can fail a session. A run after a kill audits what is left of the day's number.
+    Their answers are kept apart from the session's (`FOLDER.audit`), and an audit that is not believed leaves the
+    symbol as it was: no audit can fail a session. A run after a kill audits what is left of the day's number.
     """
     if not quality().audit_per_day or market().offline:
         return {}

@@ -37,9 +37,9 @@ Outcome = dict[str, Any] | PipelineError
 class SessionTask(luigi.Task):
     """One stage of one session.
 
-    Subclasses name the stages they follow and the table they fill, and write `process`. `heading` is what a person calls
-    the stage, `rows` the table and column of the date of rows that it alone makes, for a session, and nobody else needs,
-    `belongs_to` the pipeline that its runs and alerts are recorded under.
+    Subclasses name the stages they follow and the table they fill, and write `process`. `heading` is what a person
+    calls the stage, `rows` the table and column of the date of rows that it alone makes, for a session, and nobody else
+    needs, `belongs_to` the pipeline that its runs and alerts are recorded under.
     """
 
     date = SessionParameter()
@@ -52,14 +52,14 @@ class SessionTask(luigi.Task):
     resources = {"duckdb": 1}
     max_batch_size = 2000
 
-    #: How often the stage is tried in a run; its source may be away for a moment. None: as `[scheduler] retry_count` says.
+    #: How often the stage is tried in a run; its source may be away briefly. None: as `[scheduler] retry_count` says.
     tries: ClassVar[int | None] = None
 
     _unfinished = False
 
     @property
     def retry_count(self) -> int | None:
-        """Luigi's setting of a task: once only, when the stage has failed for a reason that does not pass by waiting."""
+        """Luigi's setting of a task: once only, when the stage has failed for a reason that no waiting mends."""
         return 1 if journal.has_failed_for_good(self.task_id) else self.tries
 
     @property
@@ -106,7 +106,7 @@ class SessionTask(luigi.Task):
         return cls.with_product({day for day in sessions if day in marked and f"{cls.__name__}:{day}" in rows})
 
     def is_done(self, session: dt.date) -> bool:
-        """True when the session has its marker file, its row and its product. A day without a session is done, and says so.
+        """True when the session has its marker file, row and product. A day without a session is done, and says so.
 
         Raises SessionNotSettledError or SessionOutOfRangeError for a day that no run can serve.
         """

@@ -39,7 +39,7 @@ class CleanUpFiles(SessionTask):
 
 
 def outdated(now: dt.datetime) -> Iterator[pathlib.Path]:
-    """Files and folders of `data_dir` whose time is over. The database, replica, backups and markers are never among them."""
+    """Files and folders of `data_dir` whose time is over; never the database, the replica, a backup or a marker."""
     root, kept = storage().root, retention()
     periods = {
         "raw/symbols/*": kept.raw_days,

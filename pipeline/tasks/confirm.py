@@ -1,4 +1,4 @@
-"""The morning after: the bars of a session are asked for once more, when they are final, and what rests on them follows."""
+"""The morning after: the bars of a session are asked for again, when they are final, and what rests on them follows."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ logger = logging.getLogger("pipeline")
 class ConfirmSession(SessionTask):
     """Make the bars of a finished session final, and amend what was found with provisional ones.
 
-    Only symbols whose bar is provisional are asked for; one whose answer came late enough in the first place is not. When
-    bars of the session have changed, its indicators, scans, replica, message and page are made again, and the feed where
-    Redis holds this session: each by its own stage, so that after a kill the same command, and `DailyPipeline` too, goes
-    on where it stopped.
+    Only symbols whose bar is provisional are asked for; one whose answer came late enough in the first place is not.
+    When bars of the session have changed, its indicators, scans, replica, message and page are made again, and the feed
+    where Redis holds this session: each by its own stage, so that after a kill the same command, and `DailyPipeline`
+    too, goes on where it stopped.
 
-    Raises NotFinalError before `[quality] final_hours` have passed since the close, and when too few bars were confirmed.
+    Raises NotFinalError before `[quality] final_hours` after the close are over, and when too few bars were confirmed.
     """
 
     table = "stock_data"
@@ -65,7 +65,7 @@ class ConfirmSession(SessionTask):
         return {"asked": asked, "provisional": left, **changes}
 
     def _ask(self, session: dt.date) -> tuple[int, dict[str, int]]:
-        """Revise the session's provisional bars; the stages that rest on them are open again in the same transaction."""
+        """Revise the session's provisional bars; the stages that rest on them open again in the same transaction."""
         with reading() as connection:
             requests = confirmations(connection, session)
         if not requests:
@@ -94,7 +94,7 @@ class ConfirmSession(SessionTask):
 
 
 def _open_again(connection: DuckDBPyConnection, session: dt.date) -> None:
-    """Take the rows of the stages from the indicators on, and of the feed, off `table_updates`; what they made stays."""
+    """Take the rows of the stages from the indicators on, and of the feed, off `table_updates`; their work stays."""
     for stage in (*stages_from("ComputeIndicators"), *FEED_STAGES):
         connection.execute("DELETE FROM table_updates WHERE update_id = ?", [stage.row(session).update_id])
 
@@ -112,12 +112,13 @@ def _too_early(session: dt.date) -> str:
     there, here = moment.astimezone(calendar.NEW_YORK), moment.astimezone()
     return (
         f"session {session} is final from {there:%Y-%m-%d %H:%M %Z} on ({here:%Y-%m-%d %H:%M %Z} here), "
-        f"{quality().final_hours:g} hours after its close; run it then: luigi --module pipeline ConfirmSession --date {session}"
+        f"{quality().final_hours:g} hours after its close; run it then: "
+        f"luigi --module pipeline ConfirmSession --date {session}"
     )
 
 
 def _unconfirmed(session: dt.date, left: int, asked: int) -> str:
     return (
-        f"session {session}: {left:,} bars are provisional still, of {asked:,} asked for; what was confirmed is kept, and "
-        f"luigi --module pipeline ConfirmSession --date {session} asks for the rest"
+        f"session {session}: {left:,} bars are provisional still, of {asked:,} asked for; "
+        f"what was confirmed is kept, and luigi --module pipeline ConfirmSession --date {session} asks for the rest"
     )

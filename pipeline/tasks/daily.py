@@ -16,8 +16,8 @@ from pipeline.tasks.stages import STAGES
 class DailyPipeline(luigi.WrapperTask):
     """Every stage of one session. It is done when all of them are, and keeps no record of its own.
 
-    A stage whose marker, row or product (replica, page) is gone is done again, and no other one. A day without a session
-    is complete and does nothing.
+    A stage whose marker, row or product (replica, page) is gone is done again, and no other one. A day without a
+    session is complete and does nothing.
     """
 
     date = SessionParameter()

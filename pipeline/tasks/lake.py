@@ -63,7 +63,10 @@ class PublishLake(SessionTask):
         removed = expire(catalog)
         self.finish_all(sessions)
         written = ", ".join(f"{count} of {name}" for name, count in months.items() if count) or "none"
-        logger.info("%s: months written to %s: %s; %d old files removed", sessions[-1], publish().warehouse, written, removed)  # fmt: skip
+        logger.info(
+            "%s: months written to %s: %s; %d old files removed",
+            sessions[-1], publish().warehouse, written, removed,
+        )  # fmt: skip
         return dict.fromkeys(sessions, {"months": months, "removed": removed})
 
 

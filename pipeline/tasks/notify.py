@@ -52,7 +52,7 @@ def corrections(session: dt.date) -> str:
 
 
 def amendments(connection: DuckDBPyConnection, session: dt.date) -> str:
-    """A line for the session's list, and for each one before it that its run has scanned again: what came and went, and why."""
+    """A line for the session's list, and each one before it that its run scanned again: what came and went, and why."""
     scanned = MarkerTarget("ScanWatchlist", session).read().get("amended")
     days = [session, *(dt.date.fromisoformat(day) for day in (scanned if isinstance(scanned, dict) else {}))]
     return "".join(_amended(connection, day) for day in days)

@@ -209,8 +209,10 @@ FEED_STAGES: tuple[type[RedisStage], ...] = (
 
 
 def tell_signals(state: State, changes: list[signals.Change]) -> None:
-    """Events for what becomes of triggers. Before they are written to Redis: a run that is killed between finds the same
-    changes again, and the events of an update have names that follow from it.
+    """Events for what becomes of triggers.
+
+    Before they are written to Redis: a run that is killed between finds the same changes again, and the events of an
+    update have names that follow from it.
     """
     if not changes:
         return

@@ -115,6 +115,6 @@ def renew_older(sessions: Sequence[dt.date]) -> None:
 def _outdated(connection: DuckDBPyConnection, session: dt.date) -> str:
     (newest,) = connection.execute("SELECT max(date) FROM symbol_snapshots").fetchone() or (None,)
     return (
-        f"session {session} needs a listing at most {quality().max_listing_age} session(s) old, and the newest that the "
-        f"source gives is of {newest}; wait until the source has moved on, or raise [quality] max_listing_age"
+        f"session {session} needs a listing at most {quality().max_listing_age} session(s) old, and the newest that "
+        f"the source gives is of {newest}; wait until the source has moved on, or raise [quality] max_listing_age"
     )

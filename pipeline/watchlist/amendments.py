@@ -1,4 +1,4 @@
-"""A list that was stored before and is stored again is amended: what came, what went, and why; and what it said is kept."""
+"""A list that is stored a second time is amended: what came, what went, and why; and what it said before is kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def store_watchlist(connection: DuckDBPyConnection, session: dt.date, rows: pa.Table, view: pa.Table) -> int:
-    """Replace the session's rows of `daily_watchlist` as a whole; the number of hits that came or went since its last scan.
+    """Replace the session's rows of `daily_watchlist` as a whole; the number of hits come or gone since its last scan.
 
     `rows` are those of `watchlist_rows`, `view` the view that they were found in. The replaced rows stay in
     `watchlist_versions`, what came and went is told in `watchlist_amendments`, all in the caller's transaction.
@@ -46,7 +46,7 @@ def keep_versions(connection: DuckDBPyConnection, sessions: list[dt.date]) -> No
 
 
 def _amend(connection: DuckDBPyConnection, session: dt.date) -> int:
-    """Compare the new rows with those of the session's last scan; none, not even of an empty list: nothing is amended."""
+    """Compare the new rows with those of the session's last scan; without one, even of no hits, nothing is amended."""
     ((scanned_at,),) = connection.execute(
         "SELECT max(scanned_at) FROM watchlist_scans WHERE scan_date = ?", [session]
     ).fetchall()
@@ -79,7 +79,8 @@ _AMENDMENTS = """
     SELECT $session AS scan_date, c.symbol, c.scan_reason, c.change, now() AS amended_at, CASE
                WHEN v.symbol IS NULL THEN 'it has no bar any more'
                WHEN v.volume <> c.volume_before AND v.close <> c.close_before
-               THEN format('volume {:,} instead of {:,}, close {:.2f} instead of {:.2f}', v.volume, c.volume_before, v.close, c.close_before)
+               THEN format('volume {:,} instead of {:,}, close {:.2f} instead of {:.2f}',
+                           v.volume, c.volume_before, v.close, c.close_before)
                WHEN v.volume <> c.volume_before THEN format('volume {:,} instead of {:,}', v.volume, c.volume_before)
                WHEN v.close <> c.close_before THEN format('close {:.2f} instead of {:.2f}', v.close, c.close_before)
                ELSE 'its bar is as it was: other bars, the listing or the rule have changed' END AS reason

@@ -1,4 +1,4 @@
-"""The view of one or more sessions that scans look at: a row a symbol, with the values of the session before it, too."""
+"""The view of one or more sessions that scans look at: a row a symbol, with the values of the session before, too."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def create_empty_day_view(connection: DuckDBPyConnection) -> None:
 
 
 def _sessions_before(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> dict[dt.date, dt.date]:
-    """For each session the newest one before it that has bars, so that a day without trading does not hide the one before.
+    """For each session the newest one before it that has bars, so that a day without trading hides no earlier one.
 
     A session with fewer bars than `[quality] min_traded` of those of the later one is one that the source lacked.
     """
@@ -112,7 +112,8 @@ def _sessions_before(connection: DuckDBPyConnection, sessions: Sequence[dt.date]
         SELECT date, max(earlier.date)
         FROM wanted
         JOIN counted later USING (date)
-        JOIN counted earlier ON earlier.date >= first AND earlier.date < later.date AND earlier.bars >= $share * later.bars
+        JOIN counted earlier ON earlier.date >= first AND earlier.date < later.date
+            AND earlier.bars >= $share * later.bars
         GROUP BY date
         """,
         {

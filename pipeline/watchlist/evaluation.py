@@ -1,11 +1,12 @@
 """Do the rules work? Forward returns of the hits of each scan against the universe of the same days.
 
-A rule is applied to the view of each session as it was scanned: bars, indicators and listing of that session and the one
-before, nothing later; and its bars are those that were known when the next session opened, not what they were put right to
-since (`pipeline.watchlist.known_bars`). The return of h sessions goes from the close of the session to the last close up to h sessions of
-the calendar later, so that a symbol which left counts with its last price. What a hit earned beyond the mean of all
-symbols of its session is its excess; for it, returns are cut at the 1st and the 99th percentile of their session, so that
-no single company carries a result. The hit rate is the share of hits above the median.
+A rule is applied to the view of each session as it was scanned: bars, indicators and listing of that session and the
+one before, nothing later; and its bars are those that were known when the next session opened, not what they were put
+right to since (`pipeline.watchlist.known_bars`). The return of h sessions goes from the close of the session to the
+last close up to h sessions of the calendar later, so that a symbol which left counts with its last price. What a hit
+earned beyond the mean of all symbols of its session is its excess; for it, returns are cut at the 1st and the 99th
+percentile of their session, so that no single company carries a result. The hit rate is the share of hits above the
+median.
 
 Hits of one day move together, and windows of h sessions overlap: the uncertainty is that of blocks of h sessions that
 have passed (`pipeline.watchlist.intervals`), a rest at the end being part of the last whole block. All intervals of an
@@ -73,8 +74,9 @@ class Evaluation:
 def evaluate(
     connection: DuckDBPyConnection, first: dt.date, last: dt.date, declared: Sequence[CheckedScan], strict: bool = False
 ) -> Evaluation:
-    """Apply the scans to every session from `first` to `last` that was run. `strict` leaves those out whose listing is a later one.
+    """Apply the scans to every session from `first` to `last` that was run.
 
+    `strict` leaves those out whose listing is a later one.
     Raises EvaluationError when no session of the range was run.
     """
     asked = sessions_between(first, last)
@@ -87,8 +89,8 @@ def evaluate(
     hits = _hits(connection.sql("FROM day_view").to_arrow_table(), declared)
     outcomes = judge(connection, chosen, hits, [scan.name for scan in declared])
     return Evaluation(
-        chosen[0], chosen[-1], len(chosen), sum(known[day] > day for day in chosen), len(asked) - len(chosen), corrected,
-        outcomes, _by_session(connection),
+        chosen[0], chosen[-1], len(chosen), sum(known[day] > day for day in chosen), len(asked) - len(chosen),
+        corrected, outcomes, _by_session(connection),
     )  # fmt: skip
 
 
@@ -97,7 +99,8 @@ def judge(
 ) -> list[Outcome]:
     """What the hits did next, each rule at each horizon, all of them judged at once.
 
-    `hits` has the columns scan, date and symbol. Needs `day_view` of the chosen sessions (symbol, date, close) and `stock_data`.
+    `hits` has the columns scan, date and symbol. Needs `day_view` of the chosen sessions (symbol, date, close) and
+    `stock_data`.
     """
     _prepare(connection, chosen, hits)
     return _judged(_outcomes(connection, rules))
@@ -109,7 +112,8 @@ def _run_sessions(connection: DuckDBPyConnection, asked: Sequence[dt.date]) -> d
         connection.execute(
             """
             SELECT date, snapshot_date FROM session_universe
-            WHERE list_contains(?::DATE[], date) AND date IN (SELECT DISTINCT date FROM technical_indicators) ORDER BY date
+            WHERE list_contains(?::DATE[], date) AND date IN (SELECT DISTINCT date FROM technical_indicators)
+            ORDER BY date
             """,
             [list(asked)],
         ).fetchall()
@@ -119,7 +123,10 @@ def _run_sessions(connection: DuckDBPyConnection, asked: Sequence[dt.date]) -> d
 def _nothing(connection: DuckDBPyConnection, first: dt.date, last: dt.date, known: int) -> str:
     stored = connection.execute("SELECT min(date), max(date) FROM technical_indicators").fetchone() or (None, None)
     if known:
-        return f"each of the {known} sessions from {first} to {last} used a listing of a later day; without --strict they count"
+        return (
+            f"each of the {known} sessions from {first} to {last} used a listing of a later day; "
+            f"without --strict they count"
+        )
     return (
         f"no session from {first} to {last} has indicators; stored are {stored[0]} to {stored[1]}. "
         f"pipeline backfill {first} {last} computes them"
@@ -166,7 +173,8 @@ def _place_ends(connection: DuckDBPyConnection, chosen: Sequence[dt.date]) -> No
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE ends AS
-        SELECT unnest(?::DATE[]) AS date, unnest(?::INTEGER[]) AS horizon, unnest(?::INTEGER[]) AS block, unnest(?::DATE[]) AS at
+        SELECT unnest(?::DATE[]) AS date, unnest(?::INTEGER[]) AS horizon,
+               unnest(?::INTEGER[]) AS block, unnest(?::DATE[]) AS at
         """,
         columns,
     )
@@ -203,7 +211,8 @@ def _outcomes(connection: DuckDBPyConnection, rules: Sequence[str]) -> list[Outc
         """
     ).fetchall()}  # fmt: skip
     return [
-        _outcome(rule, horizon, hits.get(rule, 0), summed.get((rule, horizon), []), *facts.get((rule, horizon), (0, None)))
+        _outcome(rule, horizon, hits.get(rule, 0), summed.get((rule, horizon), []),
+                 *facts.get((rule, horizon), (0, None)))
         for rule in rules for horizon in HORIZONS
     ]  # fmt: skip
 
@@ -214,7 +223,8 @@ def _outcome(
     counts = [count for count, _, _ in sums]
     return Outcome(
         rule, horizon, hits, sum(counts), early, median,
-        mean(counts, [excess for _, excess, _ in sums], horizon), rate(counts, [better for _, _, better in sums], horizon),
+        mean(counts, [excess for _, excess, _ in sums], horizon),
+        rate(counts, [better for _, _, better in sums], horizon),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Why a symbol is, or is not, on the watchlist of a session: its listing, its bar and where that came from, every rule."""
+"""Why a symbol is, or is not, on the watchlist of a session: its listing, its bar and the bar's origin, every rule."""
 
 from __future__ import annotations
 
@@ -88,7 +88,10 @@ def explain(connection: DuckDBPyConnection, session: dt.date, symbol: str) -> Ex
         coverage=row("FROM price_coverage WHERE date = ? AND symbol = ?", session, symbol),
         bar=bar,
         rejected=rejected,
-        actions=records(connection, "FROM corporate_actions WHERE symbol = ? AND date <= ? ORDER BY date DESC LIMIT 5", symbol, session),
+        actions=records(
+            connection, "FROM corporate_actions WHERE symbol = ? AND date <= ? ORDER BY date DESC LIMIT 5",
+            symbol, session,
+        ),
         indicators=row("FROM technical_indicators WHERE date = ? AND symbol = ?", session, symbol),
         watchlist=row("FROM daily_watchlist WHERE scan_date = ? AND symbol = ?", session, symbol),
         in_view=symbol in view["symbol"].to_pylist(),
@@ -101,7 +104,10 @@ def _nothing(connection: DuckDBPyConnection, session: dt.date, symbol: str) -> s
         "SELECT symbol FROM session_listings WHERE session = ?", [session]
     ).fetchall()]  # fmt: skip
     if not listed:
-        return f"nothing is stored of session {session}; run it first: luigi --module pipeline DailyPipeline --date {session}"
+        return (
+            f"nothing is stored of session {session}; run it first: "
+            f"luigi --module pipeline DailyPipeline --date {session}"
+        )
     near = difflib.get_close_matches(symbol.upper(), listed, n=3)
     hint = f"; close to it: {', '.join(near)}" if near else ""
     return f"{symbol} is not among the {len(listed):,} symbols listed for session {session}{hint}"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 FUNCTIONS = frozenset({
-    "abs", "ceil", "ceiling", "floor", "round", "trunc", "sign", "sqrt", "cbrt", "pow", "power", "exp", "ln", "log", "log2",
-    "log10", "greatest", "least", "isnan", "isfinite", "isinf", "nullif", "ifnull", "coalesce",
+    "abs", "ceil", "ceiling", "floor", "round", "trunc", "sign", "sqrt", "cbrt", "pow", "power", "exp", "ln", "log",
+    "log2", "log10", "greatest", "least", "isnan", "isfinite", "isinf", "nullif", "ifnull", "coalesce",
     "lower", "upper", "trim", "length", "contains", "starts_with", "ends_with", "prefix", "suffix", "regexp_matches",
     "like_escape", "not_like_escape", "ilike_escape", "not_ilike_escape",
     "year", "quarter", "month", "week", "day", "dayofweek", "isodow", "dayofyear", "datediff", "date_diff",
@@ -108,7 +108,8 @@ def _check_function(node: Tree) -> None:
     name = str(node["function_name"]).lower()
     if name not in (OPERATORS if node["is_operator"] else FUNCTIONS) or node["schema"] or node["catalog"]:
         raise ExpressionError(
-            f"the function {name!r} is not allowed{_nearest(name, FUNCTIONS)}; there are: {', '.join(sorted(FUNCTIONS))}"
+            f"the function {name!r} is not allowed{_nearest(name, FUNCTIONS)}; "
+            f"there are: {', '.join(sorted(FUNCTIONS))}"
         )
     if node["filter"] or node["distinct"] or node["order_bys"]["orders"]:
         raise ExpressionError(f"FILTER, DISTINCT and ORDER BY are not allowed inside {name}()")

@@ -23,25 +23,28 @@ def day_view(connection: DuckDBPyConnection, *sessions: dt.date) -> pa.Table:
 
 
 def watchlist_rows(view: pa.Table, declared: Iterable[CheckedScan]) -> pa.Table:
-    """Rows of `daily_watchlist` from the view of one or more sessions: in each, every symbol once, under its smallest priority.
+    """Rows of `daily_watchlist` from the view of one or more sessions.
 
+    In each session every symbol is there once, under its smallest priority.
     Raises ScanError with DuckDB's own explanation when a scan fails on the values of the day.
     """
     with sandbox(view) as connection:
         find_hits(connection, declared)
         return connection.sql(
             """
-            SELECT d.date AS scan_date, d.symbol, d.exchange, d.name, d.sector, d.market_cap, h.scan AS scan_reason, h.priority,
-                   d.close AS close_price, d.volume, d.rsi_14, d.bb_position, d.volume_ratio,
+            SELECT d.date AS scan_date, d.symbol, d.exchange, d.name, d.sector, d.market_cap, h.scan AS scan_reason,
+                   h.priority, d.close AS close_price, d.volume, d.rsi_14, d.bb_position, d.volume_ratio,
                    CASE WHEN d.market_cap >= 50e9 THEN 1 WHEN d.market_cap >= 10e9 THEN 2 ELSE 3 END AS market_cap_tier,
                    d.is_final, h.rule_version, h.fired, h.place, h.found, h.also_found_by
             FROM (
                 SELECT DISTINCT ON (date, symbol) *,
                        list_filter(list(scan) OVER (PARTITION BY date, symbol ORDER BY priority, scan
-                           ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING), lambda other: other <> scan) AS also_found_by
+                           ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING),
+                           lambda other: other <> scan) AS also_found_by
                 FROM hits ORDER BY date, symbol, priority, scan
             ) h
-            JOIN day_view d ON d.date = h.date AND d.symbol = h.symbol ORDER BY d.date, h.priority, d.market_cap DESC, d.symbol
+            JOIN day_view d ON d.date = h.date AND d.symbol = h.symbol
+            ORDER BY d.date, h.priority, d.market_cap DESC, d.symbol
             """
         ).to_arrow_table()
 

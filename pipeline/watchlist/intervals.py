@@ -89,7 +89,7 @@ def shared(horizon: int) -> float:
 
 
 def two_sided(t: float, freedom: int) -> float:
-    """The chance that Student's t is farther from 0 than `t`: the finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    """The chance of a Student's t farther from 0 than `t`: finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4."""
     angle = math.atan2(t, math.sqrt(freedom))
     cosine, term, total = math.cos(angle), 1.0, 0.0
     for step in range(freedom // 2):

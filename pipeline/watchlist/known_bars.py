@@ -1,4 +1,4 @@
-"""Bars of past sessions as they were known when the next session opened, so that no rule is judged by later corrections.
+"""Bars of past sessions as they were known when the next session opened, so no rule is judged by later corrections.
 
 A hit of an evening can be traded at the next open. What a source, or its confirmation, put right before that was known;
 what came later, the next evening or a year after, was not.
@@ -22,8 +22,8 @@ SAME_CLOSE = 0.002
 def go_back_to_opens(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> int:
     """Give the rows of `day_view` the volumes, and prices, of that moment; the number of rows that had to be left out.
 
-    Versions from before a split are brought on its basis. A bar that was collected after the open, as in a back-fill, has
-    no earlier version and stays as it is.
+    Versions from before a split are brought on its basis. A bar that was collected after the open, as in a back-fill,
+    has no earlier version and stays as it is.
     """
     if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'bar_versions'").fetchall():
         return 0  # a replica that an older version has made
@@ -58,6 +58,7 @@ _KNOWN = """
         FROM known k LEFT JOIN basis_changes b ON b.symbol = k.symbol AND b.changed_at > k.opens_at GROUP BY ALL
     )
     SELECT k.symbol, k.date, k.open * s.factor AS open, k.high * s.factor AS high, k.low * s.factor AS low,
-           k.close * s.factor AS close, round(k.volume / s.factor)::BIGINT AS volume, coalesce(k.is_final, true) AS is_final
+           k.close * s.factor AS close, round(k.volume / s.factor)::BIGINT AS volume,
+           coalesce(k.is_final, true) AS is_final
     FROM known k JOIN scaled s USING (symbol, date)
 """

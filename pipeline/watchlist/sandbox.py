@@ -29,7 +29,7 @@ _FINITE = 'CREATE MACRO "{name}"({given}) AS CASE WHEN isfinite({value}) THEN {v
 
 @contextlib.contextmanager
 def sandbox(view: Any = None) -> Iterator[DuckDBPyConnection]:
-    """A connection in which nothing exists but the table `day_view`, a copy of the Arrow table `view` when one is given.
+    """A connection in which nothing exists but the table `day_view`, a copy of the Arrow table `view` if one is given.
 
     Its configuration cannot be changed any more.
     """

@@ -51,7 +51,8 @@ def prepare(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> None
             ASOF JOIN (FROM stock_data WHERE date >= $first) e ON e.symbol = b.symbol AND e.date <= d.ends_on
             WHERE {IS_CANDIDATE}
         ), market AS (
-            SELECT date, quantile_cont(return, 0.01) AS low, quantile_cont(return, 0.99) AS high FROM moves GROUP BY date
+            SELECT date, quantile_cont(return, 0.01) AS low, quantile_cont(return, 0.99) AS high
+            FROM moves GROUP BY date
         ), cut AS (
             SELECT *, greatest(low, least(high, return)) AS kept FROM moves JOIN market USING (date)
         ), judged AS (

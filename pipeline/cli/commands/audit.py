@@ -26,8 +26,8 @@ from pipeline.tasks.audit import audit, described
 def command(symbols: tuple[str, ...], everything: bool) -> None:
     """Ask for whole histories again, compare them with what is stored, and heal what differs.
 
-    Without a symbol, those whose turn it is: [quality] audit_per_day of them, audited longest ago. Each run does that, too.
-    The exit code is 1 when an answer was not believed, so that nobody knows.
+    Without a symbol, those whose turn it is: [quality] audit_per_day of them, audited longest ago. Each run does that,
+    too. The exit code is 1 when an answer was not believed, so that nobody knows.
 
     \b
     pipeline audit

@@ -84,7 +84,8 @@ def show(found: Evaluation) -> None:
     )
     if found.later_listings:
         screen.print(
-            f"{found.later_listings} of {found.sessions} sessions used a listing of a later day (--strict leaves them out)"
+            f"{found.later_listings} of {found.sessions} sessions used a listing of a later day "
+            "(--strict leaves them out)"
         )
     if found.corrected:
         screen.print(f"{found.corrected:,} rows are left out: their closes were put right after the next open")

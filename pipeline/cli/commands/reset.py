@@ -25,8 +25,8 @@ from pipeline.tasks.stages import stage_names
 def command(dates: tuple[dt.date, ...], first: str, yes: bool) -> None:
     """Undo a stage of a session and all stages after it, so that the next run does them again.
 
-    Rows and markers go, bars and listings stay: from CollectPrices on, the source is asked for the session anew, and its
-    answer replaces what is stored (with [market] offline: what lies in raw/).
+    Rows and markers go, bars and listings stay: from CollectPrices on, the source is asked for the session anew, and
+    its answer replaces what is stored (with [market] offline: what lies in raw/).
 
     \b
     pipeline reset 2024-02-20 --from ScanWatchlist
@@ -37,7 +37,8 @@ def command(dates: tuple[dt.date, ...], first: str, yes: bool) -> None:
     days = ", ".join(str(session) for session in plan.sessions)
     rows = ", ".join(f"{count:,} of {table}" for table, count in plan.rows.items()) or "none"
     click.echo(
-        f"sessions:  {days}\nstages:    {', '.join(stage.__name__ for stage in plan.stages)}\nmarkers:   {plan.markers:,}\nrows:      {rows}"
+        f"sessions:  {days}\nstages:    {', '.join(stage.__name__ for stage in plan.stages)}\n"
+        f"markers:   {plan.markers:,}\nrows:      {rows}"
     )
     if not yes:
         click.confirm("Undo them?", abort=True)

@@ -19,8 +19,8 @@ from pipeline.database.connection import database_path
 def command(backup: str | None, yes: bool, only: bool) -> None:
     """Put a backup in the place of the database: the newest good one, or the one named.
 
-    It is read whole first. The file that it replaces is kept beside it. The sessions that came after the backup are then
-    made anew from the answers in raw/, each with the listing received for it, and without asking a source.
+    It is read whole first. The file that it replaces is kept beside it. The sessions that came after the backup are
+    then made anew from the answers in raw/, each with the listing received for it, and without asking a source.
 
     \b
     pipeline restore

@@ -40,8 +40,8 @@ WAITING = tuple(COLOURS)
 def command(day: dt.date | None, days: int, is_short: bool | None, as_json: bool) -> None:
     """Show how far each session is, or that of DATE: stages, duration, coverage, hits, and why one failed.
 
-    A stage that is done shows its seconds, and after the stroke its usual ones: the median of the last 20 runs. In short
-    a session has one word instead. Works while a run goes on, with luigid or without.
+    A stage that is done shows its seconds, and after the stroke its usual ones: the median of the last 20 runs. In
+    short a session has one word instead. Works while a run goes on, with luigid or without.
 
     \b
     pipeline status
@@ -73,7 +73,8 @@ def command(day: dt.date | None, days: int, is_short: bool | None, as_json: bool
         if line["waiting"]:
             since = calendar.local(line["since"])
             click.echo(
-                f"{line['waiting']:,} events wait for {line['transport']}, the oldest since {since}: pipeline events --check"
+                f"{line['waiting']:,} events wait for {line['transport']}, the oldest since {since}: "
+                "pipeline events --check"
             )
 
 

@@ -86,7 +86,8 @@ def print_hits(session: dt.date, rows: list[dict[str, Any]], known: dict[str, st
         click.echo(f"no symbol of {session} meets it")
         return
     columns = [
-        Column("Symbol"), Column("Close", is_number=True), *(Column(name, is_number=True) for name in rule.columns if name != "close"),
+        Column("Symbol"), Column("Close", is_number=True),
+        *(Column(name, is_number=True) for name in rule.columns if name != "close"),
         Column("Name", least=14), Column("Cap, $", is_number=True), Column("On the list"),
     ]  # fmt: skip
     cells = [_cells(row, known, rule) for row in rows]
