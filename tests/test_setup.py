@@ -38,7 +38,7 @@ BROUGHT_ALONG = {
 }
 
 #: Imported by pipeline/ for those who have installed the extra.
-OPTIONAL = {"pyiceberg": "iceberg"}
+OPTIONAL = {"pyiceberg": "iceberg", "confluent-kafka": "kafka"}
 
 SCRIPTS = sorted(path for folder in ("scripts", ".ci") for path in (ROOT / folder).iterdir() if path.is_file())
 BASH_SCRIPTS = [path for path in SCRIPTS if re.match(r"#.*(bash|shellcheck)", path.read_text(encoding="utf-8"))]
