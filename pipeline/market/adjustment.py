@@ -64,8 +64,10 @@ def find_awaited(tables: Temporary, patience: int) -> None:
         "awaited",
         """
         SELECT symbol, max_by(CASE
-            WHEN ratio IS NOT NULL THEN format('split {:g} for 1 on {}: the closes before it are not restated yet', ratio, date)
-            ELSE format('the listing of {} implies {:.6g} as the close before it, and the source has {:.6g}', date, listed_before, before)
+            WHEN ratio IS NOT NULL
+            THEN format('split {:g} for 1 on {}: the closes before it are not restated yet', ratio, date)
+            ELSE format('the listing of {} implies {:.6g} as the close before it, and the source has {:.6g}',
+                        date, listed_before, before)
           END, date) AS reason
         FROM recent_closes
         WHERE CASE WHEN listed_before IS NOT NULL

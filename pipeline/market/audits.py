@@ -1,7 +1,7 @@
 """Whether whole histories are still what the source says: compared in rotation, so that no damage stays for good.
 
-An ordinary run compares the last sessions alone. A bar that was changed by hand, by a fault of the disk, or corrected by
-the source long after its session, is found by asking for the whole history again. The answer is judged as any other
+An ordinary run compares the last sessions alone. A bar that was changed by hand, by a fault of the disk, or corrected
+by the source long after its session, is found by asking for the whole history again. The answer is judged as any other
 (`verdicts.py`), and what differs is healed in the same way; `audits` has a row for each.
 """
 
@@ -26,7 +26,7 @@ OPEN = (KEEP, REFUSE, ASK_WHOLE)
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """What the audit of one history found: `bars` compared, `differed` of them healed, and why, when nothing was believed."""
+    """What the audit of a history found: `bars` compared, `differed` of them healed; why, when nothing was believed."""
 
     symbol: str
     bars: int
@@ -43,7 +43,8 @@ class Audit:
 def due(connection: DuckDBPyConnection, session: dt.date, count: int) -> list[str]:
     """The symbols whose turn it is with the session's run: `count`, less those that it has audited already.
 
-    All that are listed, those that have fallen below `[market] min_market_cap`, too. A history that the session has extended, as in a run of an earlier session, is left to the runs after it.
+    All that are listed, those that have fallen below `[market] min_market_cap`, too. A history that the session has
+    extended, as in a run of an earlier session, is left to the runs after it.
     """
     ((done,),) = connection.execute("SELECT count(*) FROM audits WHERE session = ?", [session]).fetchall()
     rows = connection.execute(
@@ -112,8 +113,8 @@ def whole_requests(
 def record_audits(evidence: Evidence, session: dt.date) -> list[Audit]:
     """Write `audits` of answers that were just stored (`load.store_answers`), in the same transaction.
 
-    A provisional bar that became final is no difference: it was to be expected. A dispute over a history is kept until a
-    whole answer settles it.
+    A provisional bar that became final is no difference: it was to be expected. A dispute over a history is kept until
+    a whole answer settles it.
     """
     evidence.execute(_RECORD, {"session": session})
     evidence.execute(

@@ -52,7 +52,7 @@ def store_states(evidence: Evidence, session: dt.date) -> Coverage:
     """Give every symbol expected on the session exactly one state, with its reason.
 
     What was stored before, a bar or that there is none, does not count when the session is to be collected anew and the
-    symbol had no usable answer; a missing one is `not_traded` only when the listing of the session has no volume for it.
+    symbol had no usable answer; a missing one is `not_traded` only when the session's listing has no volume for it.
     """
     evidence.execute("DELETE FROM price_coverage WHERE date = $session", {"session": session})
     evidence.execute(_STATES, {"session": session, "expected": expected_symbols(evidence.connection, session)})
@@ -90,7 +90,8 @@ _STATES = """
              WHEN 'not_traded' THEN 'listed, and the source has no bar'
              WHEN 'failed' THEN coalesce('bar rejected: ' || rule, judgement, words,
                                          CASE WHEN verdict IS NOT NULL AND listed_volume IS NOT NULL
-                                              THEN format('no bar, and the listing of the session has a volume of {:,}', listed_volume) END,
+                                              THEN format('no bar, and the listing of the session has a volume of {:,}',
+                                                          listed_volume) END,
                                          'no answer') END AS reason,
            state = 'unknown' AND coalesce(known_to >= (
                SELECT max(session) FROM finished_stages WHERE stage = 'CollectPrices' AND session < $session
@@ -138,7 +139,8 @@ def answered_without(evidence: Evidence, session: dt.date) -> int:
         evidence.execute(
             """
             SELECT count(*) FROM price_coverage c JOIN answers a USING (symbol)
-            WHERE c.date = $session AND c.state = 'failed' AND a.status = 'ok' AND $session BETWEEN a.asked_from AND a.asked_to
+            WHERE c.date = $session AND c.state = 'failed'
+              AND a.status = 'ok' AND $session BETWEEN a.asked_from AND a.asked_to
               AND NOT EXISTS (FROM judged_bars b WHERE b.symbol = c.symbol AND b.date = $session)
             """,
             {"session": session},
@@ -147,7 +149,7 @@ def answered_without(evidence: Evidence, session: dt.date) -> int:
 
 
 def repeated_bars(evidence: Evidence, session: dt.date) -> int:
-    """The number of bars of the session that were refused because too many have no volume or repeat the close before."""
+    """How many bars of the session were refused because too many have no volume or repeat the close before."""
     query = "SELECT count(*) FROM judged_bars WHERE date = $session AND rule = $rule"
     return int(evidence.execute(query, {"session": session, "rule": REPEATED})[0][0])
 
@@ -181,38 +183,41 @@ def _too_few(connection: DuckDBPyConnection, session: dt.date, found: Coverage) 
     ).fetchall()
     names = "; ".join(f"{symbol}: {reason}" for symbol, reason in rows)
     return (
-        f"session {session}: {found.coverage:.1%} of the expected symbols were delivered, {quality().min_coverage:.1%} are needed "
-        f"({found}). First failures: {names}. What was delivered is kept; {_again(session)} asks for the rest"
+        f"session {session}: {found.coverage:.1%} of the expected symbols were delivered, "
+        f"{quality().min_coverage:.1%} are needed ({found}). First failures: {names}. What was delivered is kept; "
+        f"{_again(session)} asks for the rest"
     )
 
 
 def _mostly_unknown(session: dt.date, found: Coverage) -> str:
     return (
-        f"session {session}: the source has no such symbol as {found.unknown / found.expected:.1%} of those expected, and "
-        f"[quality] max_unknown is {quality().max_unknown:.1%} ({found}). Try again later: {_again(session)}; when the source "
-        f"really does not cover the exchange, raise the setting"
+        f"session {session}: the source has no such symbol as {found.unknown / found.expected:.1%} of those expected, "
+        f"and [quality] max_unknown is {quality().max_unknown:.1%} ({found}). Try again later: {_again(session)}; "
+        f"when the source really does not cover the exchange, raise the setting"
     )
 
 
 def _forgotten(session: dt.date, found: Coverage) -> str:
     return (
-        f"session {session}: the source says of {found.lost:,} symbols that there are none such, and knew them the session before "
-        f"({found}); it is not to be believed. Try again later: {_again(session)}"
+        f"session {session}: the source says of {found.lost:,} symbols that there are none such, "
+        f"and knew them the session before ({found}); it is not to be believed. Try again later: {_again(session)}"
     )
 
 
 def _repeated(session: dt.date, repeated: int, found: Coverage) -> str:
     return (
-        f"session {session}: {repeated:,} of the bars that the source has of it have no volume, or only repeat the close before "
-        f"({found}); [quality] max_repeated is {quality().max_repeated:.0%} of a session. They are not stored. Try again later: "
-        f"{_again(session)}. If the exchange was closed on that day, put it into the configuration: [market] closed = {session}"
+        f"session {session}: {repeated:,} of the bars that the source has of it have no volume, "
+        f"or only repeat the close before ({found}); "
+        f"[quality] max_repeated is {quality().max_repeated:.0%} of a session. They are not stored. "
+        f"Try again later: {_again(session)}. If the exchange was closed on that day, "
+        f"put it into the configuration: [market] closed = {session}"
     )
 
 
 def _session_absent(session: dt.date, found: Coverage, before: float) -> str:
     held = f", against {before:.1%} on the session before" if before else ""
     return (
-        f"session {session}: the source answers, but {found.traded:.1%} of the symbols have a bar of it{held} ({found}); it "
-        f"lacks the session as a whole. Try again later: {_again(session)}. If the exchange was "
+        f"session {session}: the source answers, but {found.traded:.1%} of the symbols have a bar of it{held} "
+        f"({found}); it lacks the session as a whole. Try again later: {_again(session)}. If the exchange was "
         f"closed on that day, put it into the configuration: [market] closed = {session}"
     )

@@ -1,7 +1,7 @@
 """Bars of a source at hand that were changed after they had been read: asked for again where they differ.
 
-Files are delivered late, corrected and completed: a split's restated history comes a session after the split, a bar is put
-right weeks later, older bars are added. Whatever it is, the source is held against the tables, month by month.
+Files are delivered late, corrected and completed: a split's restated history comes a session after the split, a bar is
+put right weeks later, older bars are added. Whatever it is, the source is held against the tables, month by month.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def _differing_spans(connection: DuckDBPyConnection, source: StandingSource) -> 
     rows = connection.execute(
         f"""
         SELECT symbol, min(month), any_value(r.first_asked), any_value(r.last_asked)
-        FROM ({digest_query(f"({_STORED})")}) stored FULL JOIN standing n USING (symbol, month) JOIN price_ranges r USING (symbol)
+        FROM ({digest_query(f"({_STORED})")}) stored
+        FULL JOIN standing n USING (symbol, month) JOIN price_ranges r USING (symbol)
         WHERE stored.digest IS DISTINCT FROM n.digest GROUP BY symbol
         """
     ).fetchall()

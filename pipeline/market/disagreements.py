@@ -1,7 +1,7 @@
 """Stored closes that the listing of their session contradicts: noted in `price_disagreements`, for people to look at.
 
-The listing's last sale and Yahoo's close agree to the cent in 98.7 % of the recorded cases of 2024. A difference refuses
-nothing by itself; what it takes for that stands in `verdicts.RULES`.
+The listing's last sale and Yahoo's close agree to the cent in 98.7 % of the recorded cases of 2024. A difference
+refuses nothing by itself; what it takes for that stands in `verdicts.RULES`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def note_disagreements(tables: Temporary) -> None:
-    """Bring `price_disagreements` up to date in the spans of `believed_answers`, after their bars and actions were stored.
+    """Bring `price_disagreements` up to date in the spans of `believed_answers`, after storing their bars and actions.
 
     A listing is never restated: its price is brought to the basis of the bars by the splits since.
     """

@@ -17,14 +17,14 @@ SAME = 0.001
 def gather_facts(tables: Temporary) -> None:
     """Make `facts`, a row an answer, of `answers`, `judged_bars` and the tables of the database. Its columns:
 
-    `symbol`, `asked_from`, `asked_to`, `status`, `reason`, `fetched_at` of the answer; `bars` in it that keep the rules;
-    `stored` bars in its span, `kept` of them that it has, too, and `is_whole`: it spans all that is stored;
-    `shared` bars compared, `differing` among them, `oldest_differs`, `steps` (changes of the ratio of answered to stored
-    closes, from bar to bar), `factor` (that ratio, of the oldest bar), `split` (in words), and
-    `is_explained`: the splits account for the factor; `largest_revision`, a ratio of
-    at least 1 among the bars behind the oldest that no listing of their session bears out; `awaited`: a split without its
-    effect, in words; `listing_off`: the ratio of the newest close to the listing's last sale, when they disagree;
-    `is_older` than an answer that was taken over; `is_repeated`: another evening's answer was disputed, and said the same;
+    `symbol`, `asked_from`, `asked_to`, `status`, `reason`, `fetched_at` of the answer; `bars` in it that keep the
+    rules; `stored` bars in its span, `kept` of them that it has, too, and `is_whole`: it spans all that is stored;
+    `shared` bars compared, `differing` among them, `oldest_differs`, `steps` (changes of the ratio of answered to
+    stored closes, from bar to bar), `factor` (that ratio, of the oldest bar), `split` (in words), and
+    `is_explained`: the splits account for the factor; `largest_revision`, a ratio of at least 1 among the bars
+    behind the oldest that no listing of their session bears out; `awaited`: a split without its effect, in words;
+    `listing_off`: the ratio of the newest close to the listing's last sale, when they disagree; `is_older` than an
+    answer that was taken over; `is_repeated`: another evening's answer was disputed, and said the same;
     `lacks`: why the newest session is missing or not usable (`is_rejected`), null when it is there or was not traded.
     """
     compare_with_stored(tables)
@@ -45,14 +45,17 @@ _PARTS = {
         WHERE a.status = 'ok' GROUP BY a.symbol
     """,
     "comparison": f"""
-        SELECT o.symbol, count(*) AS shared, count(*) FILTER (differs) AS differing, arg_min(differs, o.date) AS oldest_differs,
+        SELECT o.symbol, count(*) AS shared, count(*) FILTER (differs) AS differing,
+               arg_min(differs, o.date) AS oldest_differs,
                arg_min(factor, o.date) AS factor, min(o.date) AS oldest,
                count(*) FILTER (step > 1 + {COMMON}) AS steps,
-               max(greatest(factor, 1 / factor)) FILTER (NOT is_oldest AND NOT coalesce(is_listed, false)) AS largest_revision
+               max(greatest(factor, 1 / factor))
+                   FILTER (NOT is_oldest AND NOT coalesce(is_listed, false)) AS largest_revision
         FROM (
             SELECT o.*, o.date = min(o.date) OVER bars AS is_oldest,
                    greatest(factor / lag(factor) OVER days, lag(factor) OVER days / factor) AS step,
-                   s.last_sale > 0 AND abs(ln(o.close / s.last_sale)) < abs(ln(o.stored_close / s.last_sale)) AS is_listed
+                   s.last_sale > 0
+                       AND abs(ln(o.close / s.last_sale)) < abs(ln(o.stored_close / s.last_sale)) AS is_listed
             FROM overlap o LEFT JOIN symbol_snapshots s ON s.symbol = o.symbol AND s.date = o.date
             WINDOW bars AS (PARTITION BY o.symbol), days AS (PARTITION BY o.symbol ORDER BY o.date)
         ) o GROUP BY o.symbol
@@ -79,7 +82,8 @@ _PARTS = {
         FROM (
             SELECT d.symbol, unnest(map_keys(d.closes)) AS date, unnest(map_values(d.closes)) AS close
             FROM disputed_answers d JOIN answers a ON a.symbol = d.symbol
-              AND CASE WHEN d.is_audit THEN a.fetched_at > d.fetched_at + INTERVAL 12 HOUR ELSE a.asked_to > d.session END
+              AND CASE WHEN d.is_audit THEN a.fetched_at > d.fetched_at + INTERVAL 12 HOUR
+                       ELSE a.asked_to > d.session END
         ) d JOIN judged_bars b USING (symbol, date) WHERE b.rule IS NULL GROUP BY symbol
     """,
 }

@@ -1,8 +1,8 @@
 """Whether a bar is final: measured by when the answer was taken that last said it.
 
-Two hours after the close nearly every volume at Yahoo is below its final value (a median 4 % short), and up to 3 % of the
-closes differ; eight hours after it, one volume in eight hundred is off by 2 %. A bar is final when an answer taken at least
-`[quality] final_hours` after the close of its session has said the same or corrected it.
+Two hours after the close nearly every volume at Yahoo is below its final value (a median 4 % short), and up to 3 % of
+the closes differ; eight hours after it, one volume in eight hundred is off by 2 %. A bar is final when an answer taken
+at least `[quality] final_hours` after the close of its session has said the same or corrected it.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ def widen(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> lis
     """
     rows = connection.execute(
         """
-        SELECT symbol, min(date) FROM gaps WHERE times_asked < $attempts AND symbol IN (SELECT unnest($symbols::VARCHAR[]))
+        SELECT symbol, min(date) FROM gaps
+        WHERE times_asked < $attempts AND symbol IN (SELECT unnest($symbols::VARCHAR[]))
         GROUP BY symbol ORDER BY max(date) DESC, symbol LIMIT $symbols_a_day
         """,
         {

@@ -19,15 +19,16 @@ def change_bars(tables: Temporary) -> dict[str, int]:
 
     `bar_changes` has one row a bar (symbol, date), with
 
-    * `change`: `added` (nothing is stored), `revised` (one bar put right), `restated` (part of a history that is replaced
-      on another basis) or `deleted` (then the values are null);
-    * `open`, `high`, `low`, `close`, `volume`, `fetched_at`: the new values, prices in dollars, and the moment of the answer;
+    * `change`: `added` (nothing is stored), `revised` (one bar put right), `restated` (part of a history that is
+      replaced on another basis) or `deleted` (then the values are null);
+    * `open`, `high`, `low`, `close`, `volume`, `fetched_at`: the new values, prices in dollars, and the moment of the
+      answer;
     * `reason`: in words, null for `added`; `factor`: answered to stored closes, for `restated`.
 
     At the moment of the call `stock_data` still has the old values of all rows that are not `added`. In the
-    caller's transaction they are kept in `bar_versions`, the rows are replaced, indicators and watchlists that rest on them are marked as stale, rows of
-    `technical_indicators` without a bar go, and `price_coverage` follows. Nothing else inserts into `stock_data`,
-    updates it or deletes from it. Returns counts for the day's summary.
+    caller's transaction they are kept in `bar_versions`, the rows are replaced, indicators and watchlists that rest on
+    them are marked as stale, rows of `technical_indicators` without a bar go, and `price_coverage` follows. Nothing
+    else inserts into `stock_data`, updates it or deletes from it. Returns counts for the day's summary.
     """
     mark_stale_indicators(tables)
     mark_stale_sessions(tables)
@@ -78,12 +79,13 @@ def delete_histories(connection: DuckDBPyConnection, symbols: list[str], reason:
 
 
 def mark_stale_indicators(tables: Temporary) -> None:
-    """Indicators of sessions on or after a bar that changed in any column, or that came late, are to be computed again."""
+    """Mark indicators of sessions on or after a bar that changed in any column, or came late, to be computed again."""
     tables.execute(
         """
         INSERT INTO stale_indicators BY NAME
         SELECT symbol, now() AS since, min(date) AS from_date,
-               CASE WHEN bool_or(change = 'restated') THEN 'history restated' WHEN bool_or(change = 'revised') THEN 'bar revised'
+               CASE WHEN bool_or(change = 'restated') THEN 'history restated'
+                    WHEN bool_or(change = 'revised') THEN 'bar revised'
                     WHEN bool_or(change = 'added') THEN 'earlier bars added' ELSE 'bar deleted' END AS reason
         FROM bar_changes
         WHERE date <= (SELECT max(session) FROM finished_stages WHERE stage = 'ComputeIndicators')
@@ -102,12 +104,14 @@ def _follow(tables: Temporary) -> None:
     tables.execute(
         """
         UPDATE price_coverage p SET state = 'stored', reason = 'the bar came later', is_lost = false
-        FROM bar_changes c WHERE p.symbol = c.symbol AND p.date = c.date AND c.change <> 'deleted' AND p.state <> 'stored'
+        FROM bar_changes c
+        WHERE p.symbol = c.symbol AND p.date = c.date AND c.change <> 'deleted' AND p.state <> 'stored'
         """
     )
     tables.execute(
         """
         UPDATE price_coverage p SET state = 'not_traded', reason = c.reason
-        FROM bar_changes c WHERE p.symbol = c.symbol AND p.date = c.date AND c.change = 'deleted' AND p.state = 'stored'
+        FROM bar_changes c
+        WHERE p.symbol = c.symbol AND p.date = c.date AND c.change = 'deleted' AND p.state = 'stored'
         """
     )

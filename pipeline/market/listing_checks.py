@@ -71,9 +71,10 @@ def _check_caps(listing: Listing) -> None:
     known = sum(company.market_cap is not None for company in listing.companies)
     if known < quality().min_market_caps * len(listing.companies):
         raise ListingCapsError(
-            f"the listing of {listing.session} has a market capitalisation for {known:,} of its {len(listing.companies):,} "
-            f"symbols, and [quality] min_market_caps wants {quality().min_market_caps:.0%}: the source has lost them, and "
-            f"nearly nobody would be collected. Run the task again later"
+            f"the listing of {listing.session} has a market capitalisation for {known:,} of its "
+            f"{len(listing.companies):,} symbols, and [quality] min_market_caps wants "
+            f"{quality().min_market_caps:.0%}: the source has lost them, and nearly nobody would be collected. "
+            f"Run the task again later"
         )
 
 
@@ -90,7 +91,8 @@ def _check_shrink(exchange: str, size: Size, before: Size) -> None:
 def _check_jump(exchange: str, size: Size, before: Size) -> None:
     if abs(size.large - before.large) > max(FEW, quality().max_universe_jump * before.large):
         raise ListingJumpedError(
-            f"the listing of {exchange} of {size.date} has {size.large:,} companies above [market] min_market_cap, after "
-            f"{before.large:,} on {before.date}; so many do not cross it in a day. The stored universe stays as it was. When the "
-            f"change is real, raise [quality] max_universe_jump (now {quality().max_universe_jump:g}) for one run"
+            f"the listing of {exchange} of {size.date} has {size.large:,} companies above [market] min_market_cap, "
+            f"after {before.large:,} on {before.date}; so many do not cross it in a day. The stored universe stays as "
+            f"it was. When the change is real, raise [quality] max_universe_jump "
+            f"(now {quality().max_universe_jump:g}) for one run"
         )

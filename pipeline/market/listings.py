@@ -141,7 +141,8 @@ def refresh_symbols(connection: DuckDBPyConnection, session: dt.date) -> None:
             """
             INSERT INTO nasdaq_symbols BY NAME
             SELECT s.symbol, s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type,
-                   s.exchange, true AS is_active, seen.first_seen, seen.last_seen, seen.avg_volume_30, now() AS updated_at
+                   s.exchange, true AS is_active, seen.first_seen, seen.last_seen, seen.avg_volume_30,
+                   now() AS updated_at
             FROM seen JOIN symbol_snapshots s ON s.symbol = seen.symbol AND s.date = seen.last_seen
             """
         )

@@ -49,7 +49,8 @@ def _choose_changes(evidence: Evidence) -> None:
         "bar_changes",
         f"""
         SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.volume, b.fetched_at, v.factor,
-               CASE WHEN s.date IS NULL THEN 'added' WHEN v.verdict = '{REPLACE}' THEN 'restated' ELSE 'revised' END AS change,
+               CASE WHEN s.date IS NULL THEN 'added'
+                    WHEN v.verdict = '{REPLACE}' THEN 'restated' ELSE 'revised' END AS change,
                CASE WHEN s.date IS NOT NULL THEN coalesce(v.reason, 'corrected by the source') END AS reason
         FROM judged_bars b JOIN verdicts v USING (symbol) LEFT JOIN stock_data s USING (symbol, date)
         WHERE b.rule IS NULL AND (
@@ -93,7 +94,8 @@ def _store_rejected(evidence: Evidence) -> int:
     evidence.execute(
         """
         INSERT INTO rejected_bars BY NAME
-        SELECT symbol, date, open, high, low, close, volume, rule, now() AS rejected_at FROM judged_bars WHERE rule IS NOT NULL
+        SELECT symbol, date, open, high, low, close, volume, rule, now() AS rejected_at
+        FROM judged_bars WHERE rule IS NOT NULL
         """
     )
     return int(evidence.execute("SELECT count(*) FROM judged_bars WHERE rule IS NOT NULL")[0][0])
@@ -110,10 +112,14 @@ def _store_disputes(evidence: Evidence) -> int:
         LEFT JOIN (SELECT symbol, min(since) AS since FROM disputed_answers GROUP BY symbol) d USING (symbol)
         LEFT JOIN (
             SELECT symbol, map_from_entries(list((date, close) ORDER BY date)) AS closes
-            FROM (FROM judged_bars WHERE rule IS NULL QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY date DESC) <= {KEPT_CLOSES})
+            FROM (
+                FROM judged_bars WHERE rule IS NULL
+                QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY date DESC) <= {KEPT_CLOSES}
+            )
             GROUP BY symbol
         ) c USING (symbol)
-        WHERE v.verdict IN ('{KEEP}', '{ASK_WHOLE}') OR (v.verdict IN ('{TAKE_OVER}', '{REPLACE}') AND f.lacks IS NOT NULL)
+        WHERE v.verdict IN ('{KEEP}', '{ASK_WHOLE}')
+           OR (v.verdict IN ('{TAKE_OVER}', '{REPLACE}') AND f.lacks IS NOT NULL)
         """,
     )
     evidence.execute(
@@ -161,7 +167,8 @@ def _store_ranges(evidence: Evidence) -> None:
         f"""
         SELECT f.symbol, least(f.asked_from, r.first_asked) AS first_asked,
                greatest(CASE WHEN f.lacks IS NULL THEN f.asked_to
-                             ELSE (SELECT max(date) FROM calendar_sessions c WHERE c.date < f.asked_to) END, r.last_asked) AS last_asked,
+                             ELSE (SELECT max(date) FROM calendar_sessions c WHERE c.date < f.asked_to) END,
+                        r.last_asked) AS last_asked,
                greatest(f.fetched_at, r.answered_at) AS answered_at,
                r.symbol IS NOT NULL OR coalesce((
                    SELECT count(*) FROM calendar_sessions c WHERE c.date BETWEEN f.asked_from AND b.first

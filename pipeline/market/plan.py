@@ -88,8 +88,8 @@ def confirmed_spans(connection: DuckDBPyConnection) -> dict[str, Span]:
 def reach_back(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> list[BarRequest]:
     """The requests, those begun earlier whose span shares no bar with the store, or lies behind an unconfirmed split.
 
-    An answer is held against stored bars: there has to be one in its span. And a split whose effect on the closes before
-    it has not been seen (`unconfirmed_splits`) may show it any day.
+    An answer is held against stored bars: there has to be one in its span. And a split whose effect on the closes
+    before it has not been seen (`unconfirmed_splits`) may show it any day.
     """
     rows = connection.execute(
         """
@@ -107,7 +107,7 @@ def reach_back(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -
 
 
 def with_age(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> list[BarRequest]:
-    """The requests with the moment from which on they take answers: their last session settled, and no dispute since."""
+    """The requests with the moment from which they take answers: their last session settled, and no dispute since."""
     rows = connection.execute("SELECT symbol, session, fetched_at FROM disputed_answers").fetchall()
     disputed = {symbol: (session, moment + dt.timedelta(microseconds=1)) for symbol, session, moment in rows}
     settled = {last: calendar.settled_at(last) for last in {request.last for request in requests}}

@@ -48,7 +48,8 @@ def mark_stale_sessions(tables: Temporary) -> None:
         GROUP BY c.date
         UNION ALL
         SELECT w.scan_date, now(), count(*), 'history restated' FROM daily_watchlist w
-        WHERE w.symbol IN (SELECT symbol FROM bar_changes WHERE change = 'restated') AND w.scan_date IN (SELECT date FROM scanned)
+        WHERE w.symbol IN (SELECT symbol FROM bar_changes WHERE change = 'restated')
+          AND w.scan_date IN (SELECT date FROM scanned)
         GROUP BY w.scan_date
         """
     )

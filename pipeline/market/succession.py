@@ -1,7 +1,7 @@
 """Symbols whose stored history is not that of what they stand for now: it is closed, and begun anew.
 
-* A ticker that another company has taken over: its name in the listing is a different one than before, and its price does
-  not go on where the stored history ends. Either alone is everyday: companies rename themselves, and prices jump.
+* A ticker that another company has taken over: its name in the listing is a different one than before, and its price
+  does not go on where the stored history ends. Either alone is everyday: companies rename themselves, and prices jump.
 * A company that was away from the listing, and comes back at another price than the stored history ends with: it was
   split or consolidated meanwhile, and the stored closes are on another basis.
 
@@ -42,13 +42,15 @@ _ENDED = """
         SELECT k.symbol, max_by(o.name, o.date) AS name
         FROM known k JOIN symbol_snapshots o ON o.symbol = k.symbol AND o.date <= k.last_asked GROUP BY k.symbol
     ), listing_before AS (
-        FROM symbol_snapshots WHERE date = (SELECT max(date) FROM symbol_snapshots WHERE date < (SELECT max(listed_on) FROM known))
+        FROM symbol_snapshots
+        WHERE date = (SELECT max(date) FROM symbol_snapshots WHERE date < (SELECT max(listed_on) FROM known))
     ), suspects AS (
         SELECT k.*, b.name AS old_name, jaro_winkler_similarity(lower(k.name), lower(b.name)) < $alike AS is_renamed
         FROM known k JOIN before b USING (symbol) LEFT JOIN listing_before l USING (symbol)
         WHERE is_renamed OR (l.symbol IS NULL AND k.last_asked < (SELECT max(date) FROM listing_before))
     ), ended AS (
-        SELECT symbol, max_by(close, date) AS close FROM stock_data WHERE symbol IN (SELECT symbol FROM suspects) GROUP BY symbol
+        SELECT symbol, max_by(close, date) AS close FROM stock_data
+        WHERE symbol IN (SELECT symbol FROM suspects) GROUP BY symbol
     )
     SELECT s.symbol, s.old_name,
            CASE WHEN s.is_renamed THEN format('was {}, is now {}, at another price', s.old_name, s.name)
@@ -64,7 +66,8 @@ def _close(connection: DuckDBPyConnection, symbol: str, name: str, session: dt.d
     connection.execute(
         """
         INSERT INTO closed_histories BY NAME
-        SELECT symbol, $name AS name, $session::DATE AS closed_on, $reason AS reason, date, open, high, low, close, volume, fetched_at
+        SELECT symbol, $name AS name, $session::DATE AS closed_on, $reason AS reason,
+               date, open, high, low, close, volume, fetched_at
         FROM stock_data WHERE symbol = $symbol
         """,
         {"symbol": symbol, "name": name, "session": session, "reason": reason},

@@ -38,9 +38,9 @@ CARRIED: dict[str, tuple[str, ...]] = {
 def carry_over(connection: DuckDBPyConnection, session: dt.date) -> dict[str, str]:
     """Give what is stored of companies that changed their symbol up to `session` to the new symbols.
 
-    Where the source has already answered for the new symbol, its rows stay and only the others are added. From then on the
-    listings before the change name the company by its new symbol (`session_listings`), so that every session asks for it
-    under that. Returns the new symbols with a word of evidence.
+    Where the source has already answered for the new symbol, its rows stay and only the others are added. From then on
+    the listings before the change name the company by its new symbol (`session_listings`), so that every session asks
+    for it under that. Returns the new symbols with a word of evidence.
     """
     rows = connection.execute(_CHANGES, {"session": session, "continues": CONTINUES, "same": SAME_SHARES}).fetchall()
     for date, old, new, name, evidence in rows:
@@ -117,7 +117,8 @@ def _keep_versions(connection: DuckDBPyConnection, table: str, old: str, new: st
     connection.execute(
         f"""
         INSERT INTO {VERSIONED[table]} BY NAME
-        SELECT *{" EXCLUDE (source)" if table == "stock_data" else ""}, now() AS replaced_at{reason} FROM {table} WHERE symbol = $old
+        SELECT *{" EXCLUDE (source)" if table == "stock_data" else ""}, now() AS replaced_at{reason}
+        FROM {table} WHERE symbol = $old
         """,
         {"old": old, "new": new},
     )
@@ -135,7 +136,8 @@ def _join_ranges(connection: DuckDBPyConnection, old: str, new: str) -> None:
     connection.execute(
         """
         UPDATE price_ranges SET first_asked = least(first_asked, o.first), last_asked = greatest(last_asked, o.last)
-        FROM (SELECT first_asked AS first, last_asked AS last FROM price_ranges WHERE symbol = $old) o WHERE symbol = $new
+        FROM (SELECT first_asked AS first, last_asked AS last FROM price_ranges WHERE symbol = $old) o
+        WHERE symbol = $new
         """,
         {"old": old, "new": new},
     )

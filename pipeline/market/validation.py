@@ -44,7 +44,8 @@ def judge_bars(tables: Temporary) -> None:
 
     A bar without any price is none: the source has nothing for that session. The first bars of an answer are held
     against the last stored ones before it; where nothing is stored, against the ones that follow. Bars without volume
-    or of the close before are refused where too many symbols have such ones on the same session (`[quality] max_repeated`).
+    or of the close before are refused where too many symbols have such ones on the same session
+    (`[quality] max_repeated`).
     """
     cases = " ".join(f"WHEN {broken} THEN '{rule}'" for rule, broken in RULES.items())
     _find_stored_before(tables)
@@ -56,7 +57,8 @@ def judge_bars(tables: Temporary) -> None:
                                                         AND close = before) AS is_repeated
         FROM (
             SELECT *, coalesce(last1, stored) AS before, coalesce(last1, stored, next1) AS previous,
-                   CASE place WHEN 1 THEN coalesce(before_that, next2) ELSE coalesce(last2, stored, next1) END AS earlier
+                   CASE place WHEN 1 THEN coalesce(before_that, next2)
+                              ELSE coalesce(last2, stored, next1) END AS earlier
             FROM (
                 SELECT b.*, coalesce(b.split_ratio, b.dividend) IS NOT NULL AS has_action, s.stored, s.before_that,
                        lag(b.date) OVER days AS date_before, lead(b.date) OVER days AS date_after,
@@ -80,15 +82,19 @@ def judge_bars(tables: Temporary) -> None:
 
 
 def _refuse_repeated(tables: Temporary) -> None:
-    """Give the rule REPEATED to the repeated bars of sessions that have too many: counted among all bars of the session."""
+    """Give the rule REPEATED to repeated bars of sessions that have too many: counted among all bars of the session."""
     tables.execute(
         """
         UPDATE judged_bars SET rule = $rule WHERE rule IS NULL AND is_repeated AND date IN (
             SELECT date FROM (
-                SELECT b.date, count(*) FILTER (is_repeated) AS repeated, count(*) AS answered FROM judged_bars b GROUP BY b.date
+                SELECT b.date, count(*) FILTER (is_repeated) AS repeated, count(*) AS answered
+                FROM judged_bars b GROUP BY b.date
             ) d
             WHERE repeated > $few AND repeated > $share * answered AND repeated > $share * (
-                answered + (SELECT count(*) FROM stock_data s WHERE s.date = d.date AND s.symbol NOT IN (SELECT symbol FROM answers))
+                answered + (
+                    SELECT count(*) FROM stock_data s
+                    WHERE s.date = d.date AND s.symbol NOT IN (SELECT symbol FROM answers)
+                )
             )
         )
         """,

@@ -81,7 +81,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "split_awaited",
-        "an event, or the listing, tells of a split, and the closes before it are not restated; for `[quality] split_patience` sessions",
+        "an event, or the listing, tells of a split, and the closes before it are not restated; "
+        "for `[quality] split_patience` sessions",
         "awaited IS NOT NULL",
         KEEP,
         "awaited",
@@ -95,7 +96,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "disagrees_with_all",
-        "another basis that no split accounts for, or a first history, whose newest close is not the listing's last sale",
+        "another basis that no split accounts for, or a first history, "
+        "whose newest close is not the listing's last sale",
         f"({_MOVED} OR stored = 0) AND listing_off IS NOT NULL AND NOT is_explained AND NOT is_repeated",
         KEEP,
         f"CASE WHEN stored = 0 THEN 'a first answer' ELSE {_FACTOR} END || {_OFF}",
@@ -134,7 +136,8 @@ def judge(evidence: Evidence) -> None:
     evidence.make(
         "verdicts",
         f"""
-        SELECT symbol, CASE {cases["rule"]} END AS rule, CASE {cases["verdict"]} END AS verdict, CASE {cases["reason"]} END AS reason, factor, fetched_at
+        SELECT symbol, CASE {cases["rule"]} END AS rule, CASE {cases["verdict"]} END AS verdict,
+               CASE {cases["reason"]} END AS reason, factor, fetched_at
         FROM facts
         """,
         {

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def keep_versions(tables: Temporary) -> None:
     """Copy the bars that `bar_changes` is about to replace or delete into `bar_versions`, in the caller's transaction.
 
-    A history that is replaced on another basis leaves a row of `basis_changes`, too, with its factor. The replaced closes
-    themselves are kept as they were: sources round, so that a division would not give them back.
+    A history that is replaced on another basis leaves a row of `basis_changes`, too, with its factor. The replaced
+    closes themselves are kept as they were: sources round, so that a division would not give them back.
     """
     tables.execute(
         """
