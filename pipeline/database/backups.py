@@ -1,4 +1,4 @@
-"""Backups of the database: whole copies of their own, one a day, each with a manifest that tells whether it is whole."""
+"""Backups of the database: whole copies of their own, one a day, each with a manifest that tells if it is whole."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _differs(backup: pathlib.Path) -> str:
 
 
 def _read_all(connection: DuckDBPyConnection, tables: Iterable[str]) -> None:
-    """Have DuckDB look at each block that is in use: its checksums tell of damage when they are read, and not before."""
+    """Have DuckDB look at each block in use: its checksums tell of damage when they are read, and not before."""
     for name in tables:
         connection.execute(f"SELECT max(hash(t)) FROM {identifier(name)} t").fetchall()
 

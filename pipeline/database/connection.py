@@ -124,8 +124,8 @@ def check_version(connection: DuckDBPyConnection, applied: set[str]) -> None:
         made_by = f"version {row[0]}" if row and row[0] else made_by
     raise DatabaseNewerError(
         f"{database_path()} was changed by {made_by} ({', '.join(newer)}), and this is version {code_version()}, which "
-        f"knows the tables up to {MIGRATIONS[-1][0]}. Nothing was written; run the newer code, or put a backup from before "
-        f"back: {given.pipeline_command('restore')}"
+        f"knows the tables up to {MIGRATIONS[-1][0]}. Nothing was written; run the newer code, or put a backup "
+        f"from before back: {given.pipeline_command('restore')}"
     )
 
 
@@ -149,8 +149,8 @@ def check_source(connection: DuckDBPyConnection) -> None:
 def duplicated_rows(connection: DuckDBPyConnection, since: dt.date | None = None) -> dict[str, int]:
     """Rows that occur more than once by their natural key, by table; empty when all is well.
 
-    With `since` only among rows that can have been written from then on, so that the look costs the same however long the
-    history is: rows of those sessions, and all of symbols whose older bars were added or replaced meanwhile.
+    With `since` only among rows that can have been written from then on, so that the look costs the same however long
+    the history is: rows of those sessions, and all of symbols whose older bars were added or replaced meanwhile.
     """
     keys = {
         "stock_data": "symbol, date",

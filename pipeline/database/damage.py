@@ -23,7 +23,7 @@ NO_ROOM = ("No space left on device", "Disk quota exceeded")
 
 @contextlib.contextmanager
 def in_words(path: pathlib.Path) -> Iterator[None]:
-    """Raises DatabaseDamagedError and DataFolderError in the place of what DuckDB raises for such a file in the block."""
+    """Raises DatabaseDamagedError and DataFolderError in place of what DuckDB raises for such a file in the block."""
     import duckdb
 
     try:

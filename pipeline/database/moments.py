@@ -1,8 +1,8 @@
 """The tables as they were at a moment of the past, of which all that was replaced since is kept.
 
 A row says from when on the database has had it (`stored_at`, null: from before this was kept), a version until when
-(`replaced_at`). Both are the beginning of the transaction, and one process at a time writes; so a copy of the database that
-was taken at the moment, between two transactions, has the same rows.
+(`replaced_at`). Both are the beginning of the transaction, and one process at a time writes; so a copy of the database
+that was taken at the moment, between two transactions, has the same rows.
 """
 
 from __future__ import annotations

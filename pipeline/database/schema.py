@@ -37,6 +37,6 @@ MIGRATIONS: tuple[tuple[str, str], ...] = tuple(
 
 
 def unknown_migrations(applied: Iterable[str]) -> list[str]:
-    """Those of the names that are migrations (other rows note columns of the configuration) and that this code lacks."""
+    """Those of the names that are migrations (others note columns of the configuration) and that this code lacks."""
     known = {name for name, _ in MIGRATIONS}
     return sorted(name for name in applied if re.match(r"\d{3}_", name) and name not in known)

@@ -35,7 +35,8 @@ def history_carried(connection: DuckDBPyConnection, old: str, new: str, session:
 
 _BARS = """
     SELECT c.symbol AS key, json_object(
-        'change', c.change, 'symbol', c.symbol, 'year', year(c.date), 'reason', any_value(c.reason), 'factor', any_value(c.factor),
+        'change', c.change, 'symbol', c.symbol, 'year', year(c.date), 'reason', any_value(c.reason),
+        'factor', any_value(c.factor),
         'bars', list({
             'date': c.date,
             'before': {'open': s.open, 'high': s.high, 'low': s.low, 'close': s.close, 'volume': s.volume},

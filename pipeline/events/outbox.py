@@ -75,7 +75,8 @@ def add_once(connection: DuckDBPyConnection, kind: str, key: str, name: str, bod
 def add_rows(connection: DuckDBPyConnection, kind: str, query: str, parameters: dict[str, Any] | None = None) -> None:
     """Write an event for each row of a query with the columns `key` and `body` (JSON), in its order."""
     connection.execute(
-        f"INSERT INTO outbox (kind, version, key, body) SELECT '{kind}', {VERSIONS[kind]}, key, body::VARCHAR FROM ({query})",
+        f"INSERT INTO outbox (kind, version, key, body) "
+        f"SELECT '{kind}', {VERSIONS[kind]}, key, body::VARCHAR FROM ({query})",
         parameters or {},
     )
 
@@ -122,7 +123,8 @@ def trim(connection: DuckDBPyConnection, before: dt.datetime, transports: Iterab
     ((count,),) = connection.execute(
         """
         DELETE FROM outbox WHERE created_at < $before AND NOT EXISTS (
-            SELECT 1 FROM (SELECT unnest($transports::VARCHAR[]) AS transport) t LEFT JOIN outbox_positions p USING (transport)
+            SELECT 1 FROM (SELECT unnest($transports::VARCHAR[]) AS transport) t
+            LEFT JOIN outbox_positions p USING (transport)
             WHERE coalesce(p.id, 0) < outbox.id
         )
         """,

@@ -1,4 +1,4 @@
-"""Events of the kind `watchlist`: a scan's hits with the values that fired, and what later scans of the session amend."""
+"""Events of the kind `watchlist`: a scan's hits, the values that fired, and what later scans of the session amend."""
 
 from __future__ import annotations
 

@@ -70,7 +70,8 @@ class Entry:
     def meta(self) -> str:
         """The facts, and the number and the dates of the bars that are fed, as JSON."""
         fed = self.fed
-        return f'{self.facts[:-1]},"bars":{len(fed)},"first_date":"{self.date(fed[0])}","last_date":"{self.date(fed[-1])}"}}'
+        first, last = self.date(fed[0]), self.date(fed[-1])
+        return f'{self.facts[:-1]},"bars":{len(fed)},"first_date":"{first}","last_date":"{last}"}}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +112,8 @@ def newest_scan(connection: DuckDBPyConnection, day: dt.date) -> dt.date:
     ).fetchone() or (None,)
     if session is None:
         raise FeedOutdatedError(
-            f"{replica_path()} has no watchlist of {day} or before; run: luigi --module pipeline DailyPipeline --date {day}"
+            f"{replica_path()} has no watchlist of {day} or before; run: "
+            f"luigi --module pipeline DailyPipeline --date {day}"
         )
     return session
 
@@ -146,7 +148,8 @@ _FEED = """
         SELECT symbol, string_agg(line, chr(10) ORDER BY date) AS lines FROM bars GROUP BY symbol
     )
     SELECT symbol, json_object(
-        'name', name, 'exchange', exchange, 'sector', sector, 'market_cap', market_cap, 'market_cap_tier', market_cap_tier,
+        'name', name, 'exchange', exchange, 'sector', sector, 'market_cap', market_cap,
+        'market_cap_tier', market_cap_tier,
         'scan_date', scan_date, 'scan_reason', scan_reason, 'priority', priority
     )::VARCHAR, lines
     FROM listed LEFT JOIN fed USING (symbol) ORDER BY symbol

@@ -1,7 +1,7 @@
 """The delivery of events, after the commit: from the outbox to each configured transport, at least once, in order.
 
-How far a transport is, is noted when it has taken events. A process that is killed between the two sends them again, with the
-same `event_id`. A transport that is down delays its events, and no others; it fails no run.
+How far a transport is, is noted when it has taken events. A process that is killed between the two sends them again,
+with the same `event_id`. A transport that is down delays its events, and no others; it fails no run.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def standing() -> list[dict[str, Any]]:
 
 
 def probe() -> dict[str, str]:
-    """Send a probe by each transport and read it again: by its name where it was found, or why it was not, after `!`."""
+    """Send a probe by each transport and read it back: by its name where it was found, or why it was not, after `!`."""
     event = Event(0, str(uuid.uuid4()), "probe", 1, "probe", calendar.now(), '{"probe": true}')
     return {transport.name: _probed(transport, event) for transport in configured()}
 

@@ -26,9 +26,9 @@ META = "meta"
 #: Symbols in one call of the script: the server does nothing else for its two milliseconds.
 AMENDED_AT_ONCE = 50
 
-# The keys are pairs: a hash and its copy. For each pair a row: the digest of the bars that the hash should have, and the
-# values of the fields. A digit for each pair: 0, it has something else, and nothing is done; 1, copied and brought up
-# to date; 2, copied, and its version alone is new.
+# The keys are pairs: a hash and its copy. For each pair a row: the digest of the bars that the hash should have, and
+# the values of the fields. A digit for each pair: 0, it has something else, and nothing is done; 1, copied and brought
+# up to date; 2, copied, and its version alone is new.
 _AMEND = """
     local plan, outcomes = cjson.decode(ARGV[1]), {}
     local read, write, drop = {'HMGET', ''}, {'HSET', ''}, {'HDEL', ''}
@@ -163,7 +163,7 @@ def fields_of(entry: Entry, version: Mapping[str, str]) -> dict[str, str]:
 
 
 def hash_in(answer: Any) -> dict[str, str] | None:
-    """The fields that HGETALL has answered; None for the error of a key of another type. Raises redis-py's other errors."""
+    """The fields that HGETALL answered; None for the error of a key of another type. Raises redis-py's other errors."""
     import redis
 
     if isinstance(answer, redis.ResponseError) and "WRONGTYPE" in str(answer):

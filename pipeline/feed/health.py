@@ -55,7 +55,7 @@ def problems(client: Redis, feed: Feed, session: dt.date) -> list[str]:
 
 
 def check_triggers(client: Redis, update: State) -> None:
-    """Raises RedisUnhealthyError, and forgets the update, when the triggers of its session are not what they should be."""
+    """Raises RedisUnhealthyError, and forgets the update, when its session's triggers are not what they should be."""
     wrong = list(_trigger_problems(client, update))
     if wrong:
         redis_state.distrust(client)
@@ -88,7 +88,8 @@ def _count_problems(present: set[str], feed: Feed, state: State) -> Iterator[str
     count, others = len(present), sorted(present.symmetric_difference(state.symbols))
     if others:
         named = ", ".join(map(shown, others[:NAMED]))
-        yield f"it has {count} symbols, and {state.synced} were written: {named} {'is' if len(others) == 1 else 'are'} missing or too many"
+        verb = "is" if len(others) == 1 else "are"
+        yield f"it has {count} symbols, and {state.synced} were written: {named} {verb} missing or too many"
     least = min(settings().min_keys, feed.on_list)
     if count < least:
         yield f"it has {count} symbols, fewer than {least} ([redis] min_keys, or the length of the watchlist)"

@@ -1,7 +1,8 @@
 """Events through Kafka: a topic for each kind, a symbol or a stage as the key, and a producer that keeps their order.
 
-The producer is idempotent and waits for all replicas in sync (`acks=all`): within a delivery, events of one key arrive once
-and in order. A delivery that is begun anew, after a kill or a timeout, may bring an event again, with the same `event_id`.
+The producer is idempotent and waits for all replicas in sync (`acks=all`): within a delivery, events of one key arrive
+once and in order. A delivery that is begun anew, after a kill or a timeout, may bring an event again, with the same
+`event_id`.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Kafka:
         count = taken.index(False) if False in taken else len(taken)
         if not count:
             raise EventDeliveryError(
-                f"Kafka at {self._servers} takes no events ({reasons[0] if reasons else 'no answer'}); see that it runs, and that "
-                f"[events] kafka_servers and the security settings are right: pipeline events --check"
+                f"Kafka at {self._servers} takes no events ({reasons[0] if reasons else 'no answer'}); "
+                f"see that it runs, and that [events] kafka_servers and the security settings are right: "
+                f"pipeline events --check"
             )
         return count
 

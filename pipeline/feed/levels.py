@@ -17,7 +17,7 @@ AVERAGED = 30
 def levels(day: dt.date) -> list[dict[str, Any]]:
     """The watchlist as of `day` with the levels of each symbol's newest bar, and `bars`, its number of bars.
 
-    `avg_volume_30` is the mean of the 30 bars before the newest one, as the scans take it; `next_avg_volume_30` the mean
+    `avg_volume_30` is the mean of the 30 bars before the newest one, as the scans take it; `next_avg_volume_30` that
     of the newest 30, which the session after it is held against. Levels that need more history than the symbol has, or
     that were not computed for its newest bar, are None.
     """
@@ -56,8 +56,8 @@ _LEVELS = """
         FROM bars GROUP BY symbol
     )
     SELECT symbol, scan, scan_date, priority, market_cap_tier, n.date, n.close, t.rsi_14, t.bb_lower, t.bb_middle,
-           t.bb_upper, t.bb_position, t.avg_volume_30, n.next_avg_volume_30, coalesce(n.volume_final, false) AS volume_final,
-           coalesce(n.bars, 0) AS bars
+           t.bb_upper, t.bb_position, t.avg_volume_30, n.next_avg_volume_30,
+           coalesce(n.volume_final, false) AS volume_final, coalesce(n.bars, 0) AS bars
     FROM listed LEFT JOIN newest n USING (symbol) LEFT JOIN technical_indicators t USING (symbol, date)
     ORDER BY priority, symbol
 """

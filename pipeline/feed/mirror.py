@@ -47,7 +47,7 @@ def mirror() -> None:
 
 
 def _push_new(client: Redis, name: str, table: str, columns: str) -> None:
-    """The watermark names the database too: another one counts its rows anew. One that is damaged begins the list anew."""
+    """The watermark names the database too: another one counts its rows anew. A damaged one begins the list anew."""
     watermark = f"{name}:pushed"
     cleared(client, name, "list")
     cleared(client, watermark, "string")

@@ -126,8 +126,8 @@ def check_server(client: Redis) -> None:
     if mode != "standalone":
         what = {"cluster": "a node of a Redis Cluster", "sentinel": "a Redis Sentinel"}.get(mode, mode)
         raise ConfigurationError(
-            f"Redis at {address(client)} is {what}, which is not supported: all keys of the feed are switched at one moment, "
-            f"by one server. [redis] url has to name a single server that takes writes"
+            f"Redis at {address(client)} is {what}, which is not supported: all keys of the feed are switched at one "
+            f"moment, by one server. [redis] url has to name a single server that takes writes"
         )
 
 
@@ -152,7 +152,8 @@ def explained(error: RedisError, where: str) -> RedisFeedError | ConfigurationEr
         or "WRONGPASS" in text
     ):
         return RedisRefusedError(
-            f"Redis at {where} refuses us: {text}. Check user and password in REDIS_URL ([redis] url), and the user's rights"
+            f"Redis at {where} refuses us: {text}. Check user and password in REDIS_URL ([redis] url), "
+            f"and the user's rights"
         )
     if isinstance(error, redis.BusyLoadingError):
         return RedisLoadingError(

@@ -29,7 +29,10 @@ SCHEMA = 2
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """One update of the feed, as `watchlist_last_update` tells it. `day` is what was asked for, `session` the newest one in it."""
+    """One update of the feed, as `watchlist_last_update` tells it.
+
+    `day` is what was asked for, `session` the newest one in it.
+    """
 
     sync_id: str
     at: dt.datetime

@@ -1,9 +1,9 @@
 """The one moment at which the feed becomes another version of itself.
 
 Hashes that are made (`hashes.py`) take the places of those that readers have, by renames, in one transaction with
-`watchlist_last_update` and an entry of the stream `watchlist_updates`. A rename costs the same for a hash of any size, and
-what was replaced is deleted afterwards: the server is busy for some milliseconds. Killed before it, the feed is the version
-before; killed after it, the version behind.
+`watchlist_last_update` and an entry of the stream `watchlist_updates`. A rename costs the same for a hash of any size,
+and what was replaced is deleted afterwards: the server is busy for some milliseconds. Killed before it, the feed is the
+version before; killed after it, the version behind.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def _check(client: Redis, answers: list[Any], state: State) -> None:
     if failed:
         redis_state.distrust(client)
         raise RedisUnhealthyError(
-            f"Redis has lost {len(failed)} of {state.synced} symbols while it was fed ({failed[0]}); a server that evicts "
-            f"keys needs more memory. The next run repairs it: luigi --module pipeline RedisWatchlistSync --date {state.day}"
+            f"Redis has lost {len(failed)} of {state.synced} symbols while it was fed ({failed[0]}); a server that "
+            f"evicts keys needs more memory. The next run repairs it: "
+            f"luigi --module pipeline RedisWatchlistSync --date {state.day}"
         )

@@ -35,8 +35,8 @@ def choose_mode(last: State | None, day: dt.date, force_full: bool) -> str:
 def sync(client: Redis, feed: Feed, force_full: bool = False) -> State:
     """Write the feed; what was done, which is also what Redis now says of itself.
 
-    May be killed at any moment: the feed is the version before or the one behind. Raises RedisOvertakenError when another
-    run feeds the same keys.
+    May be killed at any moment: the feed is the version before or the one behind. Raises RedisOvertakenError when
+    another run feeds the same keys.
     """
     check_lifetime()
     check_server(client)

@@ -36,7 +36,7 @@ def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A temporary folder beside `path`; after the block it is renamed to `path`, unless that exists by then and stays."""
+    """A temporary folder beside `path`; after the block it is renamed to `path`, unless one is there: it stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = unfinished(path)
     shutil.rmtree(temporary, ignore_errors=True)

@@ -37,7 +37,7 @@ class Owner:
 
     @property
     def is_gone(self) -> bool:
-        """True when it was a process of this host that has ended; a zombie has, and one that is only stopped has not."""
+        """True when it was a process of this host that has ended; a zombie has, one that is only stopped has not."""
         if not self.is_here:
             return False
         started = _started(self.pid)

@@ -69,8 +69,9 @@ def _choose_bars(tables: Temporary, sessions: Sequence[dt.date]) -> None:
         SELECT symbol
         FROM (SELECT DISTINCT symbol FROM wanted_rows)
         JOIN price_ranges r USING (symbol)
-        LEFT JOIN (SELECT symbol, count(*) AS bars FROM stock_data WHERE date BETWEEN $window AND $first GROUP BY symbol)
-          USING (symbol)
+        LEFT JOIN (
+            SELECT symbol, count(*) AS bars FROM stock_data WHERE date BETWEEN $window AND $first GROUP BY symbol
+        ) USING (symbol)
         WHERE r.first_asked < $window AND coalesce(bars, 0) < $enough
         """,
         {"window": window, "first": sessions[0], "enough": enough},

@@ -1,7 +1,8 @@
-"""The columns of indicators that users defined: added by recorded migrations, and filled for sessions that were done before.
+"""The columns of indicators that users defined: added by recorded migrations, and filled for sessions done before.
 
-`migrations` gets `indicator atr_14 = ATR(14)` when the columns are added, and `filled atr_14 = ATR(14)` when the rows of
-earlier sessions have their values: each in the transaction of what it says, so that a killed back-fill is done again.
+`migrations` gets `indicator atr_14 = ATR(14)` when the columns are added, and `filled atr_14 = ATR(14)` when the rows
+of earlier sessions have their values: each in the transaction of what it says, so that a killed back-fill is done
+again.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def _record(connection: DuckDBPyConnection, name: str) -> None:
 
 
 def export_history(connection: DuckDBPyConnection, folder: pathlib.Path) -> None:
-    """Write all bars of the symbols that have indicators, bucketed as the job takes them; `wanted` are the stored rows."""
+    """Write all bars of the symbols with indicators, bucketed as the job takes them; `wanted` are the stored rows."""
     for bucket in range(indicators().buckets):
         connection.execute(
             f"""

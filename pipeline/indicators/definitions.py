@@ -15,8 +15,8 @@ _NUMBER = re.compile(r"-?\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 #: Names that columns of `technical_indicators` and of the view of a session have already.
 TAKEN = frozenset({
-    "symbol", "date", "source", "open", "high", "low", "close", "volume", "volume_ratio", "name", "sector", "industry", "country",
-    "market_cap", "ipo_year", "security_type", "fetched_at",
+    "symbol", "date", "source", "open", "high", "low", "close", "volume", "volume_ratio", "name", "sector", "industry",
+    "country", "market_cap", "ipo_year", "security_type", "fetched_at",
 })  # fmt: skip
 
 
@@ -34,7 +34,7 @@ class Definition:
 
     @property
     def argument(self) -> str:
-        """As the kernel takes it (`pipeline.indicators.kernel.defined`): without a comma, which stands between indicators."""
+        """As the kernel takes it (`pipeline.indicators.kernel.defined`): without a comma, which parts indicators."""
         return f"{self.name}={':'.join((self.function, *self.parameters))}"
 
 
@@ -67,7 +67,8 @@ def _parse(text: str) -> Definition:
     match = _DEFINITION.fullmatch(text)
     if not match:
         raise DefinitionError(
-            f"[indicators] extra: {text[:80]!r} is no definition; write name = FUNCTION(number, ...), such as atr_14 = ATR(14)"
+            f"[indicators] extra: {text[:80]!r} is no definition; "
+            f"write name = FUNCTION(number, ...), such as atr_14 = ATR(14)"
         )
     parameters = tuple(part.strip() for part in (match[3] or "").split(",") if part.strip())
     wrong = [part for part in parameters if not _NUMBER.fullmatch(part)]
@@ -111,5 +112,6 @@ def _try(definition: Definition, lookback: int) -> None:
         raise DefinitionError(f"[indicators] extra: {definition} cannot be computed: {error}") from error
     if all(np.isnan(column).all() for column in values):
         raise DefinitionError(
-            f"[indicators] extra: {definition} has no value within [indicators] lookback = {lookback} bars; raise that, or shorten the window"
+            f"[indicators] extra: {definition} has no value within [indicators] lookback = {lookback} bars; "
+            f"raise that, or shorten the window"
         )

@@ -78,8 +78,11 @@ def say(line: str) -> None:
 
 @contextlib.contextmanager
 def without_frames() -> Iterator[None]:
-    """Import as if pandas and polars were not installed. PySpark and TA-Lib would load them to accept frames and series,
-    which there are none of here, and that takes half a second in every process."""
+    """Import as if pandas and polars were not installed.
+
+    PySpark and TA-Lib would load them to accept frames and series, which there are none of here, and that takes half a
+    second in every process.
+    """
     hidden = [name for name in ("pandas", "polars") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import of it fails
     try:

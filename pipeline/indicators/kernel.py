@@ -110,7 +110,9 @@ COLUMNS = tuple(column for indicator in INDICATORS.values() for column in indica
 #: Functions that cannot be defined by a user, and why.
 UNFIT = {
     "MAVP": "MAVP wants a column of periods, which bars do not have",
-    "AD": "AD adds up from the first bar on, so that its value would depend on where the look-back begins; ADOSC does not",
+    "AD": (
+        "AD adds up from the first bar on, so that its value would depend on where the look-back begins; ADOSC does not"
+    ),
     "OBV": "OBV adds up from the first bar on, so that its value would depend on where the look-back begins",
 }
 
@@ -205,14 +207,17 @@ def _usable(column: pa.Array) -> npt.NDArray[np.bool_]:
 
 
 def _numpy(column: pa.Array) -> npt.NDArray[Any]:
-    """A column of numbers or booleans without nulls. (Arrow's own `to_numpy` loads pandas: longer than all else here.)"""
+    """A column of numbers or booleans without nulls. (Arrow's own `to_numpy` loads pandas: longer than all else.)"""
     if pa.types.is_boolean(column.type):
         return _numpy(column.cast(pa.uint8())).view(np.bool_)
     return np.from_dlpack(column)
 
 
 def _symbol_bounds(rows: pa.RecordBatch) -> list[int]:
-    """The first row of every symbol, and the number of rows; raises BarsError unless the rows are sorted by symbol and date, each once."""
+    """The first row of every symbol, and the number of rows.
+
+    Raises BarsError unless the rows are sorted by symbol and date, each once.
+    """
     # A dictionary numbers the symbols as they first appear: a code that falls is a symbol that appears again.
     steps = np.diff(_numpy(rows["symbol"].dictionary_encode().indices))
     days = np.diff(_numpy(rows["date"].cast(pa.int32())))

@@ -1,7 +1,8 @@
-"""Where the current version of each table is noted: any catalog that pyiceberg knows, or a SQLite file of the same layout.
+"""Where the current version of each table is noted: any catalog pyiceberg knows, or a SQLite file of the same layout.
 
-pyiceberg's own SQLite catalog needs SQLAlchemy 2, and Luigi's history of runs needs 1.4; so the file is kept with Python's
-sqlite3. It has the tables of the JDBC catalog of Iceberg, which pyiceberg's `SqlCatalog` and Spark's `jdbc` catalog read too.
+pyiceberg's own SQLite catalog needs SQLAlchemy 2, and Luigi's history of runs needs 1.4; so the file is kept with
+Python's sqlite3. It has the tables of the JDBC catalog of Iceberg, which pyiceberg's `SqlCatalog` and Spark's `jdbc`
+catalog read too.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def sqlite_path() -> pathlib.Path:
 
 
 class SqliteCatalog(MetastoreCatalog, NoopCatalog):
-    """Tables of one namespace: made, loaded and committed to. A commit holds only when nobody else has committed since."""
+    """Tables of one namespace: made, loaded and committed to. A commit holds only if nobody else committed since."""
 
     def __init__(self, path: pathlib.Path, **properties: str) -> None:
         super().__init__(NAME, **properties)
@@ -146,7 +147,8 @@ class SqliteCatalog(MetastoreCatalog, NoopCatalog):
                 UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ?
                 WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?
                 """,
-                [staged.metadata_location, current.metadata_location, NAME, *_names(table.name()), current.metadata_location],
+                [staged.metadata_location, current.metadata_location,
+                 NAME, *_names(table.name()), current.metadata_location],
             )  # fmt: skip
             if changed.rowcount != 1:
                 raise CommitFailedException(f"Table has been updated by another process: {table.name()}")

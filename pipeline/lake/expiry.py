@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def expire(catalog: Catalog) -> int:
-    """Forget the snapshots that are older than `[publish] snapshot_days`, the newest one never; the number of files deleted."""
+    """Forget the snapshots older than `[publish] snapshot_days`, the newest never; the number of files deleted."""
     before = calendar.now() - dt.timedelta(days=publish().snapshot_days)
     return sum(_expire(catalog.load_table((NAMESPACE, table.name)), before) for table in TABLES)
 

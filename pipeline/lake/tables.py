@@ -22,7 +22,7 @@ class LakeTable:
         return connection.sql(f"FROM ({self.query}) LIMIT 0").to_arrow_table().schema
 
     def digests(self, connection: DuckDBPyConnection) -> dict[str, str]:
-        """The months (`2024-02`) that have rows, each with their number and a hash that does not depend on their order."""
+        """The months (`2024-02`) that have rows, each with their number and a hash independent of their order."""
         rows = connection.execute(
             f"""
             SELECT strftime(date, '%Y-%m') AS month, format('{{}}:{{:x}}', count(*), bit_xor(hash(t)))

@@ -54,7 +54,8 @@ def running_sum(values: Sequence[float], first: str, last: str, text: str) -> Ma
         f'<path class="axis" d="M0 {zero + 16:g}H{WIDTH}"/><path class="line" d="{_path(points)}"/>'
         f'<text x="0" y="{HEIGHT - 4}">{escape(first)}</text>'
         f'<text x="{WIDTH}" y="{HEIGHT - 4}" text-anchor="end">{escape(last)}</text>'
-        f'<text x="0" y="12">{high:+.2g} %</text><text x="{WIDTH}" y="12" text-anchor="end">{low:+.2g} %, lowest</text>',
+        f'<text x="0" y="12">{high:+.2g} %</text>'
+        f'<text x="{WIDTH}" y="12" text-anchor="end">{low:+.2g} %, lowest</text>',
         text,
     )
 

@@ -45,8 +45,9 @@ def plot(outcomes: Sequence[Outcome], by_session: Sequence[dict[str, Any]]) -> M
     sums = list(itertools.accumulate(100 * row["excess"] for row in days))
     if not sums:
         return Markup("")
-    told = f"Excess of one session of {outcomes[0].rule}, added up from {days[0]['date']} to {days[-1]['date']}: {sums[-1]:+.2f} %."
-    return intervals(bars, _describe(outcomes)) + running_sum(sums, str(days[0]["date"]), str(days[-1]["date"]), told)
+    first, last = str(days[0]["date"]), str(days[-1]["date"])
+    told = f"Excess of one session of {outcomes[0].rule}, added up from {first} to {last}: {sums[-1]:+.2f} %."
+    return intervals(bars, _describe(outcomes)) + running_sum(sums, first, last, told)
 
 
 def _half_width(outcome: Outcome) -> float | None:
@@ -61,7 +62,8 @@ def _half_width(outcome: Outcome) -> float | None:
 def _describe(outcomes: Sequence[Outcome]) -> str:
     parts = [
         f"{outcome.horizon} sessions: {100 * outcome.excess.mean:+.2f} % "
-        + (f"plus or minus {width:.2f} %" if (width := _half_width(outcome)) is not None else "of too few blocks for an interval")
+        + (f"plus or minus {width:.2f} %" if (width := _half_width(outcome)) is not None
+           else "of too few blocks for an interval")
         for outcome in outcomes if outcome.excess
     ]  # fmt: skip
     return f"Mean excess of the hits of {outcomes[0].rule}: {'; '.join(parts)}."

@@ -98,7 +98,8 @@ def _changes(connection: DuckDBPyConnection, session: dt.date) -> dict[str, list
         """
         SELECT coalesce(n.symbol, o.symbol) AS symbol, coalesce(n.name, o.name) AS name,
                n.scan_reason AS reason, o.scan_reason AS earlier_reason
-        FROM (FROM daily_watchlist WHERE scan_date = ?) n FULL JOIN (FROM daily_watchlist WHERE scan_date = ?) o USING (symbol)
+        FROM (FROM daily_watchlist WHERE scan_date = ?) n
+        FULL JOIN (FROM daily_watchlist WHERE scan_date = ?) o USING (symbol)
         ORDER BY 1
         """,
         session, before,
@@ -122,8 +123,9 @@ def _breadth(connection: DuckDBPyConnection, session: dt.date) -> Row:
             SELECT symbol, max(high) AS high, min(low) AS low FROM stock_data WHERE date >= ? AND date < ?
             GROUP BY symbol HAVING count(*) > 200
         )
-        SELECT count(*) AS symbols, count(*) FILTER (close > prev_close) AS rose, count(*) FILTER (close < prev_close) AS fell,
-               count(*) FILTER (close = prev_close) AS unchanged, median(close / nullif(prev_close, 0) - 1) AS median_change,
+        SELECT count(*) AS symbols, count(*) FILTER (close > prev_close) AS rose,
+               count(*) FILTER (close < prev_close) AS fell, count(*) FILTER (close = prev_close) AS unchanged,
+               median(close / nullif(prev_close, 0) - 1) AS median_change,
                avg((close > sma_20)::INTEGER) AS above_sma_20, avg((close > sma_50)::INTEGER) AS above_sma_50,
                avg((rsi_14 < 30)::INTEGER) AS oversold, avg((rsi_14 > 70)::INTEGER) AS overbought,
                count(*) FILTER (v.high > year.high) AS new_highs, count(*) FILTER (v.low < year.low) AS new_lows,
@@ -155,7 +157,7 @@ def _corrections(session: dt.date) -> Row | None:
 
 
 def _audits(connection: DuckDBPyConnection, session: dt.date) -> Row:
-    """The whole histories that were audited with the session: how many, and those that differed or were not believed."""
+    """The whole histories that were audited with the session: how many, and which differed or were not believed."""
     if not hit_groups.has_column(connection, "audits", "reason"):
         return {"count": 0, "rows": []}
     rows = records(connection, "FROM audits WHERE session = ? ORDER BY symbol", session)

@@ -24,7 +24,8 @@ Row = dict[str, Any]
 #: Sessions that are looked back upon for how long a symbol has been on the list.
 LONGEST = 20
 _KIND = re.compile(
-    r"[\s,-]+(?:Class [A-Z] )?(?:Common Stock|Common Shares?|Ordinary Shares?|American Depositary Shares?|Depositary Shares?)\b.*$",
+    r"[\s,-]+(?:Class [A-Z] )?"
+    r"(?:Common Stock|Common Shares?|Ordinary Shares?|American Depositary Shares?|Depositary Shares?)\b.*$",
     re.IGNORECASE,
 )
 
@@ -43,7 +44,8 @@ def hits(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:
     rows = records(
         connection,
         """
-        SELECT w.*, v.close / nullif(v.prev_close, 0) - 1 AS change FROM daily_watchlist w LEFT JOIN day_view v USING (symbol)
+        SELECT w.*, v.close / nullif(v.prev_close, 0) - 1 AS change
+        FROM daily_watchlist w LEFT JOIN day_view v USING (symbol)
         WHERE scan_date = ? ORDER BY w.priority, w.scan_reason, w.place, w.market_cap DESC, w.symbol
         """,
         session,
@@ -65,7 +67,8 @@ def _listed(connection: DuckDBPyConnection, session: dt.date) -> dict[dt.date, s
     return dict(
         connection.execute(
             """
-            SELECT f.session, list(w.symbol) FROM finished_stages f LEFT JOIN daily_watchlist w ON w.scan_date = f.session
+            SELECT f.session, list(w.symbol)
+            FROM finished_stages f LEFT JOIN daily_watchlist w ON w.scan_date = f.session
             WHERE f.stage = 'ScanWatchlist' AND f.session >= ? AND f.session < ? GROUP BY f.session
             """,
             [session_before(session, LONGEST), session],

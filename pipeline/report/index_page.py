@@ -54,7 +54,7 @@ def _told(session: dt.date, made: Mapping[dt.date, Row]) -> Row:
 
 
 def _rows(connection: DuckDBPyConnection, sessions: list[dt.date]) -> list[Row]:
-    """For each of the sessions, the newest first: hits by rule, the symbols that were stored and expected, what changed."""
+    """For each of the sessions, the newest first: hits by rule, the symbols stored and expected, what changed."""
     amended = "SELECT scan_date FROM watchlist_amendments"
     if not has_column(connection, "watchlist_amendments", "scan_date"):
         amended = "SELECT NULL::DATE"
@@ -69,7 +69,8 @@ def _rows(connection: DuckDBPyConnection, sessions: list[dt.date]) -> list[Row]:
             FROM (SELECT scan_date, scan_reason, count(*) AS hits FROM daily_watchlist GROUP BY ALL) GROUP BY scan_date
         ) h USING (date)
         LEFT JOIN (
-            SELECT date, count(*) FILTER (state = 'stored') AS stored, count(*) AS expected FROM price_coverage GROUP BY date
+            SELECT date, count(*) FILTER (state = 'stored') AS stored, count(*) AS expected
+            FROM price_coverage GROUP BY date
         ) c USING (date)
         ORDER BY d.date DESC
         """,

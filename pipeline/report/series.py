@@ -1,8 +1,8 @@
 """The bars of single symbols with their indicators, for charts, and the few bytes in which a page carries them.
 
-A page has one block of them: JSON, deflated, base64. Each column is a list of whole numbers, every one the difference to
-the one before it, null where there is no value; prices are multiples of 1 / `tick`. An open is told by its gap to the close
-before, high and low by how far they go beyond open and close. templates/charts.js reads it.
+A page has one block of them: JSON, deflated, base64. Each column is a list of whole numbers, every one the difference
+to the one before it, null where there is no value; prices are multiples of 1 / `tick`. An open is told by its gap to
+the close before, high and low by how far they go beyond open and close. templates/charts.js reads it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ SECTIONS = (
 )  # fmt: skip
 #: The same of what a database may not have yet.
 CORRECTIONS = ("Replaced bars", ("date", "open", "high", "low", "close", "volume", "reason", "replaced_at"),
-               "FROM bar_versions WHERE symbol = $symbol AND date <= $day ORDER BY replaced_at DESC LIMIT 60")  # fmt: skip
+               "FROM bar_versions WHERE symbol = $symbol AND date <= $day "
+               "ORDER BY replaced_at DESC LIMIT 60")  # fmt: skip
 
 
 def symbol_path(symbol: str) -> pathlib.Path:

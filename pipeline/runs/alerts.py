@@ -76,7 +76,10 @@ def raise_alert(kind: str, task: str, date: dt.date | None, message: str) -> Non
 
 
 def _is_open(connection: DuckDBPyConnection, kind: str, date: dt.date | None, cause: str) -> bool:
-    query = "SELECT 1 FROM alerts WHERE type = ? AND cause = ? AND date IS NOT DISTINCT FROM ?::DATE AND resolved_at IS NULL"
+    query = (
+        "SELECT 1 FROM alerts WHERE type = ? AND cause = ? AND date IS NOT DISTINCT FROM ?::DATE "
+        "AND resolved_at IS NULL"
+    )
     return connection.execute(query, [kind, cause, date]).fetchone() is not None
 
 
@@ -86,7 +89,8 @@ def record(
 ) -> None:  # fmt: skip
     """One row of `alerts`."""
     connection.execute(
-        "INSERT INTO alerts (type, pipeline, task, date, message, raised_at, run_id, cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO alerts (type, pipeline, task, date, message, raised_at, run_id, cause) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [kind, pipeline_of(task), task, date, message, raised_at, run_id, cause_of(task, message)],
     )
 
@@ -107,7 +111,8 @@ def resolve_done(done: Sequence[tuple[str, str]]) -> None:
 
 #: What a task run raised, or could not record, for one of some pairs "PIPELINE DATE", and is not resolved.
 _OF_PAIRS = """
-    resolved_at IS NULL AND (run_id IS NOT NULL OR type = 'not recorded') AND concat(pipeline, ' ', date) IN (SELECT unnest(?::VARCHAR[]))
+    resolved_at IS NULL AND (run_id IS NOT NULL OR type = 'not recorded')
+    AND concat(pipeline, ' ', date) IN (SELECT unnest(?::VARCHAR[]))
 """
 
 
@@ -167,12 +172,13 @@ def update(connection: DuckDBPyConnection) -> None:
         connection.execute(statement, {name: value for name, value in values.items() if f"${name}" in statement})
 
 
-# An alert of a date is over when the stage that it is about, or its whole pipeline, was done after it: a task run says so,
-# or the marker row, which a run that was killed after its last marker has left, too. Redis holds one state, not a
+# An alert of a date is over when the stage that it is about, or its whole pipeline, was done after it: a task run says
+# so, or the marker row, which a run that was killed after its last marker has left, too. Redis holds one state, not a
 # history: a later date that is done makes up for all earlier ones. So it does for what the doctor found.
 _RESOLVE = """
     WITH done AS (
-        SELECT task, date, started_at + to_seconds(coalesce(duration_seconds, 0)) AS at FROM task_runs WHERE status = 'done'
+        SELECT task, date, started_at + to_seconds(coalesce(duration_seconds, 0)) AS at
+        FROM task_runs WHERE status = 'done'
         UNION ALL
         SELECT stage, session, finished_at FROM finished_stages
     ),
@@ -204,8 +210,8 @@ _CLOSE_UNTOLD = """
     """
 
 _DUE = """
-    SELECT pipeline, task, list(DISTINCT type ORDER BY type), list(DISTINCT date ORDER BY date) FILTER (date IS NOT NULL),
-           count(*), arg_max(message, id), list(id)
+    SELECT pipeline, task, list(DISTINCT type ORDER BY type),
+           list(DISTINCT date ORDER BY date) FILTER (date IS NOT NULL), count(*), arg_max(message, id), list(id)
     FROM alerts
     WHERE told_at IS NULL AND resolved_at IS NULL AND NOT EXISTS (
         FROM task_runs r WHERE r.task = alerts.task AND r.date IS NOT DISTINCT FROM alerts.date AND r.status = 'done'
@@ -253,7 +259,10 @@ def _span(dates: Sequence[dt.date]) -> str:
 
 
 def tell() -> None:
-    """Send what is due to every configured channel, mirror the record to Redis, and deliver events. Fails for no reason of theirs."""
+    """Send what is due to every configured channel, mirror the record to Redis, and deliver events.
+
+    Fails for no reason of theirs.
+    """
     try:
         with reading() as connection:
             messages = due(connection)

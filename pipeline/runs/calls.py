@@ -87,8 +87,10 @@ def _is_fact(pair: list[Any]) -> bool:
 ARGUMENTS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("task_id", "worker", "family", "module", "task_family", "task_name", "task", "host", "resource",
                      "batch_id", "message_id"), is_name),
-    **dict.fromkeys(("expl", "search", "task_str", "content", "response", "status_message", "upstream_status"), is_text),
-    **dict.fromkeys(("runnable", "assistant", "accepts_messages", "batchable", "include_done", "include_running"), is_flag),
+    **dict.fromkeys(("expl", "search", "task_str", "content", "response", "status_message",
+                     "upstream_status"), is_text),
+    **dict.fromkeys(("runnable", "assistant", "accepts_messages", "batchable", "include_done",
+                     "include_running"), is_flag),
     **dict.fromkeys(("priority", "n", "amount", "progress_percentage", "max_shown_tasks"), is_number),
     **dict.fromkeys(("deps", "new_deps", "batched_args", "current_tasks", "owners"), is_names),
     **dict.fromkeys(("resources", "decrease_resources", "param_visibilities"), is_numbers),

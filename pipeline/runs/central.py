@@ -58,8 +58,8 @@ def _call(method: str, **values: Any) -> Any:
         return getattr(RemoteScheduler(scheduler_url().rstrip("/")), method)(**values)
     except RPCError as error:
         raise SchedulerUnreachableError(
-            f"the central scheduler at {scheduler_url()} does not answer ({error}); start it with scripts/luigid, or set "
-            f"[core] scheduler_url"
+            f"the central scheduler at {scheduler_url()} does not answer ({error}); start it with scripts/luigid, or "
+            f"set [core] scheduler_url"
         ) from error
 
 

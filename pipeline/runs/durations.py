@@ -23,7 +23,8 @@ def usual(connection: DuckDBPyConnection, before: dt.date | None = None) -> dict
         SELECT task, median(duration_seconds), count(*) FROM (
             SELECT task, duration_seconds, row_number() OVER (PARTITION BY task ORDER BY started_at DESC) AS age
             FROM task_runs
-            WHERE status = 'done' AND combined = 1 AND duration_seconds IS NOT NULL AND ($before IS NULL OR date < $before)
+            WHERE status = 'done' AND combined = 1 AND duration_seconds IS NOT NULL
+                AND ($before IS NULL OR date < $before)
         ) WHERE age <= $recent GROUP BY task
         """,
         {"recent": RECENT, "before": before},

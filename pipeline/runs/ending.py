@@ -1,4 +1,4 @@
-"""How a run ends: its record, the alerts, the messages, the last lines, and the exit code where it is not Luigi's own."""
+"""How a run ends: its record, the alerts, the messages, the last lines, and the exit code if it is not Luigi's own."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """What every task run leaves: rows of `task_runs`, and of `alerts` for failures.
 
 Luigi's events fire in the process of the task, while other tasks write the database. So each event appends one line to
-the journal of its luigi process, `work/journal/OWNER.jsonl`; when that process ends, or, after a kill, when the next one
-begins, the lines move into the database. A task that started and has no end in the journal of a dead process was killed.
-Nothing sweeps a journal: it goes when its rows are in the database.
+the journal of its luigi process, `work/journal/OWNER.jsonl`; when that process ends, or, after a kill, when the next
+one begins, the lines move into the database. A task that started and has no end in the journal of a dead process was
+killed. Nothing sweeps a journal: it goes when its rows are in the database.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def fold(text: str) -> list[TaskRun]:
 
 
 def store(connection: DuckDBPyConnection, run: TaskRun) -> None:
-    """One row of `task_runs` for each date of the run (or one without a date), and for a failure as many of `alerts`."""
+    """One row of `task_runs` for each date of the run (or one without a date), and for a failure as many `alerts`."""
     dates: Sequence[str | None] = run.dates or [None]
     (known,) = connection.execute("SELECT count(*) FROM task_runs WHERE run_id = ?", [run.run_id]).fetchone() or (0,)
     if known:
@@ -235,7 +235,8 @@ def store(connection: DuckDBPyConnection, run: TaskRun) -> None:
         """
         INSERT INTO task_runs BY NAME
         SELECT $pipeline AS pipeline, $task AS task, day AS date, $started AS started_at, $duration AS duration_seconds,
-               $status AS status, 1 + (SELECT count(*) FROM task_runs r WHERE r.task = $task AND r.date = day) AS try_number,
+               $status AS status,
+               1 + (SELECT count(*) FROM task_runs r WHERE r.task = $task AND r.date = day) AS try_number,
                len($dates) AS combined, $run_id AS run_id
         FROM (SELECT unnest($dates::DATE[]) AS day)
         """,

@@ -57,8 +57,8 @@ def _sign(file: IO[str], path: pathlib.Path) -> None:
 def _unwritable(path: pathlib.Path, error: OSError) -> str:
     place = pathlib.Path(error.filename or path)
     return (
-        f"{place} cannot be written by the user {getpass.getuser()} ({error.strerror}){_owned_by(place)}; run as the user "
-        f"who owns [storage] data_dir = {path.parent}, give it to this one (chown -R), or set another folder"
+        f"{place} cannot be written by the user {getpass.getuser()} ({error.strerror}){_owned_by(place)}; run as the "
+        f"user who owns [storage] data_dir = {path.parent}, give it to this one (chown -R), or set another folder"
     )
 
 

@@ -57,7 +57,10 @@ def with_spans(text: str) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """Named by config/logging.ini. One record begins one line, whatever its text holds: what cannot be seen is written out, further lines are indented."""
+    """Named by config/logging.ini. One record begins one line, whatever its text holds.
+
+    What cannot be seen is written out, further lines are indented.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         return with_spans(shown(super().format(record))).replace("\n", "\n    ")

@@ -1,9 +1,9 @@
 """The central scheduler with our configuration: `python -m pipeline.runs.luigid`, called by scripts/luigid.
 
 Luigi's own luigid never imports `pipeline`, listens on every address, and keeps its state only when it is stopped in
-order. This one listens on the loopback, saves its state every five seconds (a kill loses at most that), and keeps a history of
-runs and Prometheus metrics when the packages of the extra `luigid` are installed. All of it lies in `data_dir/luigid`.
-It answers its own host alone (scheduler_page.py), and keeps no task that is malformed (calls.py).
+order. This one listens on the loopback, saves its state every five seconds (a kill loses at most that), and keeps a
+history of runs and Prometheus metrics when the packages of the extra `luigid` are installed. All of it lies in
+`data_dir/luigid`. It answers its own host alone (scheduler_page.py), and keeps no task that is malformed (calls.py).
 """
 
 from __future__ import annotations

@@ -63,10 +63,10 @@ class DailyScheduler(OpenScheduler):
         return super().add_worker(worker, info, **options)
 
     def add_task(
-        self, task_id: str | None = None, status: str = PENDING, runnable: bool | None = True, worker: str | None = None,
-        retry_policy_dict: dict[str, Any] | None = None, **options: Any,
+        self, task_id: str | None = None, status: str = PENDING, runnable: bool | None = True,
+        worker: str | None = None, retry_policy_dict: dict[str, Any] | None = None, **options: Any,
     ) -> Any:  # fmt: skip
-        """As Luigi's, for a task that a dead worker has in hand, that another run gave up, or that is not to be retried."""
+        """As Luigi's, for a task a dead worker has in hand, that another run gave up, or that is not to be retried."""
         task = self.known_task(task_id or "")
         if task is not None:
             if task.status in (RUNNING, BATCH_RUNNING) and task.worker_running and is_gone(task.worker_running):

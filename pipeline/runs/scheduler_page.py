@@ -171,7 +171,8 @@ def _ours(handler: type[RequestHandler]) -> type[RequestHandler]:
 def content_policy() -> str:
     """What a page may load and run: Luigi's own files, and the script that stands in its page itself.
 
-    Luigi puts the status messages of tasks into the page as they come, and its style sheet asks another site for a font.
+    Luigi puts the status messages of tasks into the page as they come, and its style sheet asks another site for a
+    font.
     """
     page = (STATIC / "visualiser" / "index.html").read_bytes().replace(b"\r\n", b"\n")
     scripts = re.findall(rb"<script>(.*?)</script>", page, re.DOTALL)

@@ -69,8 +69,8 @@ class CentralScheduler(OpenRemoteScheduler):
 
     def unreachable(self, error: RPCError) -> Exception:
         return SchedulerGoneError(
-            f"the central scheduler at {self._url} does not answer. Start it (scripts/luigid) or set [core] scheduler_url, "
-            f"and run the same command again; with --local-scheduler a run needs none",
+            f"the central scheduler at {self._url} does not answer. Start it (scripts/luigid) or set [core] "
+            f"scheduler_url, and run the same command again; with --local-scheduler a run needs none",
             error.sub_exception,
         )
 

@@ -8,8 +8,8 @@ columns `symbol` to `fetched_at` describe the answer and repeat on each row of t
 * `failed`: no usable answer after all retries; `reason` says the last error.
 
 Prices are in dollars, adjusted for splits up to the moment of the answer and not for dividends; volume in shares on
-the same basis; `dividend` in dollars a share; `split_ratio` new shares for one old share (4.0 for 4:1): null, not 0, on a
-session without one. A session that the source lists without values has null prices.
+the same basis; `dividend` in dollars a share; `split_ratio` new shares for one old share (4.0 for 4:1): null, not 0, on
+a session without one. A session that the source lists without values has null prices.
 
 Pages carry checksums. A batch that cannot be read whole is set aside under another name, and its symbols are asked for
 again: running the command again is always right.

@@ -14,7 +14,7 @@ _ROW = "date, open, high, low, close, volume, nullif(dividend, 0), nullif(nullif
 
 
 def digest_query(bars: str) -> str:
-    """SQL of DIGESTS of the rows of `bars`, a query or table with the columns of answers.py from `symbol`, `date` on."""
+    """SQL of DIGESTS of `bars`, a query or table with the columns of answers.py from `symbol`, `date` on."""
     return f"""
         SELECT symbol, date_trunc('month', date)::DATE AS month, bit_xor(hash({_ROW})) AS digest
         FROM {bars} GROUP BY symbol, date_trunc('month', date)

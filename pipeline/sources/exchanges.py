@@ -14,7 +14,7 @@ NAMES = {"nasdaq": "NASDAQ", "nyse": "NYSE", "amex": "NYSE American"}
 
 
 def configured_exchanges() -> tuple[str, ...]:
-    """The exchanges of the configuration, in its order. Raises ConfigurationError for one that the API does not know."""
+    """The exchanges of the configuration, in its order. Raises ConfigurationError for one the API does not know."""
     wanted = tuple(dict.fromkeys(name.strip().lower() for name in market().exchanges.split(",") if name.strip()))
     for name in wanted:
         if name not in NAMES:

@@ -84,7 +84,7 @@ class FilesSource:
 
     @property
     def keeps_listings(self) -> bool:
-        """Whether any row has a date. Rows without one are the present's: for a past session they are a later listing."""
+        """Whether any row has a date. Rows without one are the present's: for a past session, a later listing."""
         with self._opened("listings") as connection:
             return bool(connection.execute("SELECT count(date) > 0 FROM listings").fetchall()[0][0])
 
@@ -112,8 +112,8 @@ class FilesSource:
     def _refuse_odd(self, facts: Sequence[dict[str, Any]]) -> None:
         for odd in (row["symbol"] for row in facts if not is_symbol(row["symbol"])):
             raise FilesSourceError(
-                f"{self.folder / 'listings'} has a symbol that none can be, {odd[:40]!r}: letters, digits and the signs of "
-                f"share classes, 20 at most"
+                f"{self.folder / 'listings'} has a symbol that none can be, {odd[:40]!r}: letters, digits and the "
+                f"signs of share classes, 20 at most"
             )
 
     def _none_yet(self, connection: duckdb.DuckDBPyConnection, session: dt.date) -> str:

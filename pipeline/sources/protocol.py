@@ -19,7 +19,11 @@ _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.^/$=+*_-]{0,19}")
 
 @dataclasses.dataclass(frozen=True)
 class Company:
-    """One row of a listing, its texts cleaned. `exchange` as in `[market] exchanges`, `market_cap` in dollars, `volume` in shares of the listing's session, None when missing."""
+    """One row of a listing, its texts cleaned.
+
+    `exchange` as in `[market] exchanges`, `market_cap` in dollars, `volume` in shares of the listing's session, None
+    when missing.
+    """
 
     symbol: str
     name: str
@@ -98,7 +102,7 @@ class Source(Protocol):
 
 @runtime_checkable
 class StandingSource(Protocol):
-    """What a `Source` can do, too, whose whole data lies at hand, so that it can be looked through for what has changed."""
+    """What a `Source` can do, too, whose whole data lies at hand, so that it can be searched for what has changed."""
 
     def changed_at(self) -> dt.datetime:
         """When anything in its bars was changed last, in UTC."""

@@ -1,8 +1,8 @@
 """The Spark that jobs are submitted to on this machine: its SPARK_HOME, and how its JVM starts.
 
 Each of these was measured, from start to end of a job over 2,270 symbols on two busy cores: 9.7 s with Spark as pip
-installs it, 8.7 with a SPARK_HOME that lets Python import the installed pyspark, 6.7 with messages at WARN, 6.1 with the
-quick compiler and the serial collector, 3.8 with classes from an archive. Spark's page costs 0.1 to 0.3.
+installs it, 8.7 with a SPARK_HOME that lets Python import the installed pyspark, 6.7 with messages at WARN, 6.1 with
+the quick compiler and the serial collector, 3.8 with classes from an archive. Spark's page costs 0.1 to 0.3.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.errors import SparkJobError
 from pipeline.host.files import atomic_folder
 from pipeline.indicators.spark.java import Runtime
 
-#: For a JVM that lives for seconds: the quick compiler alone, the collector without threads, no file in /tmp/hsperfdata.
+#: For a JVM that lives for seconds: the quick compiler alone, a collector without threads, no file in /tmp/hsperfdata.
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 
 #: Python files of the pipeline that every job may import, by their own names.
@@ -70,8 +70,9 @@ def logging_option() -> list[str]:
 class ClassArchive:
     """Spark's classes as this Java keeps them in memory: saves a third of a job's time, and takes about 90 MB.
 
-    The archive is recorded by the second job of an installation, so that one that runs once does not pay for it, or by a
-    later one that nobody waits for: it takes that job some 15 s more. It gets its name when the job has succeeded. It is a cache: Java starts without one that is missing or does not fit.
+    The archive is recorded by the second job of an installation, so that one that runs once does not pay for it, or by
+    a later one that nobody waits for: it takes that job some 15 s more. It gets its name when the job has succeeded. It
+    is a cache: Java starts without one that is missing or does not fit.
     """
 
     def __init__(self, java: Runtime, home: pathlib.Path, scratch: pathlib.Path, *, record: bool) -> None:

@@ -103,7 +103,7 @@ def _candidates() -> Iterator[tuple[str, pathlib.Path]]:
 
 
 def _home_of(command: pathlib.Path) -> pathlib.Path:
-    """The folder above bin/; asked of the command itself where that is a launcher that lies elsewhere (macOS, shims)."""
+    """The folder above bin/; asked of the command itself where that is a launcher lying elsewhere (macOS, shims)."""
     home = command.resolve().parent.parent
     if (home / "release").is_file():
         return home

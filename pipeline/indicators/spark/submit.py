@@ -98,7 +98,7 @@ class SparkJob(SparkSubmitTask):
     _java_options: tuple[str, ...] = ()
 
     def submit(self, app_options: Sequence[str]) -> None:
-        """Run the job with these arguments, to its end. Raises SparkJobError, and JavaNotFoundError before the start."""
+        """Run the job with these arguments, to its end. Raises SparkJobError, or JavaNotFoundError before it starts."""
         java = java_runtime()
         self._options = tuple(map(str, app_options))
         with scratch_folder("spark") as self._scratch:
@@ -284,7 +284,7 @@ def _unreported() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Have SIGTERM raise KeyboardInterrupt, the one exception that Luigi lets end a task process, so that clean-up runs."""
+    """Have SIGTERM raise KeyboardInterrupt, the one exception Luigi lets end a task process, so that clean-up runs."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -134,7 +134,7 @@ class NasdaqScreener:
                 return
 
     def _check_objects(self, body: bytes) -> None:
-        """Objects and lists take twenty times their bytes once they are read; a row is one, and few stand around them."""
+        """Objects and lists take twenty times their bytes once they are read; a row is one, few stand around them."""
         found = body.count(b"{") + body.count(b"[")
         if found > OBJECTS_A_ROW * self.settings.max_rows + OBJECTS_AROUND:
             raise ListingUnreadableError(
@@ -193,14 +193,16 @@ class NasdaqScreener:
     def _check_count(self, listed: int, rows: int, total: int | None) -> None:
         if listed < self.settings.min_symbols:
             raise ListingTooShortError(
-                f"the NASDAQ screener lists {listed:,} symbols of {NAMES[self.exchange]} (by its own count {'unknown' if total is None else total}); "
+                f"the NASDAQ screener lists {listed:,} symbols of {NAMES[self.exchange]} "
+                f"(by its own count {'unknown' if total is None else total}); "
                 f"[nasdaq] min_symbols wants {self.settings.min_symbols:,}"
             )
         if total is None:
             logger.warning("the screener does not say how many symbols it lists: %d rows are taken as they are", rows)
         elif abs(rows - total) > max(5, COUNT_TOLERANCE * total):
             raise ListingUnreadableError(
-                f"the NASDAQ screener, asked for {NAMES[self.exchange]}, sent {rows:,} rows and counts {total:,}: the list is truncated; run the task again later"
+                f"the NASDAQ screener, asked for {NAMES[self.exchange]}, sent {rows:,} rows and counts {total:,}: "
+                f"the list is truncated; run the task again later"
             )
 
 
@@ -220,7 +222,8 @@ def read_envelope(response: requests.Response) -> Envelope:
     code = status.get("rCode", 200)
     if code != 200 or answer["data"] is None:
         raise ListingRefusedError(
-            f"the NASDAQ screener refused with status.rCode {str(code)[:20]}: {clean(_server_message(status), 200)}; run the task again later"
+            f"the NASDAQ screener refused with status.rCode {str(code)[:20]}: {clean(_server_message(status), 200)}; "
+            f"run the task again later"
         )
     if not isinstance(answer["data"], dict):
         raise ListingUnreadableError(f"the NASDAQ screener's 'data' is no object but {type(answer['data']).__name__}")

@@ -141,7 +141,7 @@ class RowReader:
         self.examples.setdefault(field, example)
 
     def check(self, rows: int) -> None:
-        """Raises ListingUnreadableError when a field, or the row, could not be read in more than MAX_UNREADABLE of the rows."""
+        """Raises ListingUnreadableError if a field, or the row, was unreadable in over MAX_UNREADABLE of the rows."""
         for field, count in self.unreadable.items():
             what = "rows" if field == "row" else f"field {field}"
             if count > rows * MAX_UNREADABLE:

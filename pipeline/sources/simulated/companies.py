@@ -52,13 +52,14 @@ SECTORS = {
 }
 COUNTRIES = ("Israel", "China", "United Kingdom", "Canada", "Ireland", "Netherlands", "Singapore", "Brazil")
 FIRST_WORDS = (
-    "Alder", "Amber", "Arbor", "Basalt", "Beacon", "Birch", "Bright", "Cedar", "Clear", "Cobalt", "Copper", "Crest", "Delta",
-    "Ember", "Falcon", "First", "Fox", "Granite", "Harbor", "Hazel", "Heron", "Indigo", "Iron", "Juniper", "Lark", "Maple",
-    "Meridian", "Mesa", "North", "Ocean", "Onyx", "Pine", "Quartz", "Raven", "Sage", "Silver", "Summit", "Tidal", "Vale", "Willow",
+    "Alder", "Amber", "Arbor", "Basalt", "Beacon", "Birch", "Bright", "Cedar", "Clear", "Cobalt", "Copper", "Crest",
+    "Delta", "Ember", "Falcon", "First", "Fox", "Granite", "Harbor", "Hazel", "Heron", "Indigo", "Iron", "Juniper",
+    "Lark", "Maple", "Meridian", "Mesa", "North", "Ocean", "Onyx", "Pine", "Quartz", "Raven", "Sage", "Silver",
+    "Summit", "Tidal", "Vale", "Willow",
 )  # fmt: skip
 SECOND_WORDS = (
-    "Bay", "Bridge", "Brook", "Cliff", "Creek", "Field", "Ford", "Gate", "Grove", "Hill", "Lake", "Light", "Path", "Peak",
-    "Point", "Ridge", "River", "Rock", "Shore", "Stone", "Stream", "Valley", "Wave", "Wood",
+    "Bay", "Bridge", "Brook", "Cliff", "Creek", "Field", "Ford", "Gate", "Grove", "Hill", "Lake", "Light", "Path",
+    "Peak", "Point", "Ridge", "River", "Rock", "Shore", "Stone", "Stream", "Valley", "Wave", "Wood",
 )  # fmt: skip
 FORMS = ("Inc.", "Corp.", "Holdings Inc.", "Group Ltd.", "plc")
 
@@ -134,7 +135,7 @@ class Roster:
 
 
 def turns_before(year: int, period: Integers, phase: Integers) -> Integers:
-    """How often (y - phase) was a multiple of the period for the years y from FIRST_YEAR up to the one before `year`."""
+    """How often (y - phase) was a multiple of the period for the years y from FIRST_YEAR to the one before `year`."""
     return (year - 1 - phase) // period - (FIRST_YEAR - 1 - phase) // period
 
 

@@ -97,8 +97,9 @@ def days_asked(question: Mapping[str, Any]) -> int:
 
 
 def check(status: int, answer: Any, asked: str, days: int) -> None:
-    """Return when the answer is a chart of the symbol asked for, with `days` sessions and a live one at most; raise what it is
-    otherwise.
+    """Return when the answer is a chart of the symbol asked for, with `days` sessions and a live one at most.
+
+    Raise what it is otherwise.
     """
     chart = answer.get("chart") if isinstance(answer, dict) else None
     chart = chart if isinstance(chart, dict) else None
@@ -116,7 +117,7 @@ def check(status: int, answer: Any, asked: str, days: int) -> None:
 
 
 def check_result(chart: dict[str, Any] | None, reason: str, asked: str, days: int) -> None:
-    """An answer with HTTP 200: cut off, an error page, an error in words, another chart, one without sessions, or the chart."""
+    """HTTP 200: cut off, an error page, an error in words, another chart, one without sessions, or the chart."""
     if chart is None:
         raise PassingFailure("HTTP 200 without a chart (an error page, or a broken answer)")
     if reason.startswith("No data found"):

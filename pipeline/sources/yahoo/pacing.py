@@ -115,7 +115,10 @@ class Pace:
 
 
 def pace_file(limit: float, first: float | None = None) -> IO[bytes]:
-    """A new shared state at the pace `first`, or at full pace. The file has no name: nothing is left behind, however its users end."""
+    """A new shared state at the pace `first`, or at full pace.
+
+    The file has no name: nothing is left behind, however its users end.
+    """
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     now = time.monotonic()
     os.pwrite(file.fileno(), _LAYOUT.pack(now, limit if first is None else first, now, 0.0, 0.0, 0.0), 0)
