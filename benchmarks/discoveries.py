@@ -2,10 +2,10 @@
 
     python benchmarks/discoveries.py [--database data/replica/stock_data_replica.duckdb] [--rules 1000] [--sessions 180]
 
-The rules draw their hits by lot, whatever prices did: half of them anew each session, half for some sessions in a row, as an
-oversold share stays oversold. So every star is a false one. The bars are those of the database, or random walks that share
-the moves of a market and of sectors. Rules are judged as `pipeline evaluate` does: all at once, and in groups of ten, as a
-user with ten rules has them.
+The rules draw their hits by lot, whatever prices did: half of them anew each session, half for some sessions in a row,
+as an oversold share stays oversold. So every star is a false one. The bars are those of the database, or random walks
+that share the moves of a market and of sectors. Rules are judged as `pipeline evaluate` does: all at once, and in
+groups of ten, as a user with ten rules has them.
 """
 
 from __future__ import annotations
@@ -92,12 +92,17 @@ def told(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for horizon in HORIZONS:
         known = [one.excess for one in outcomes if one.horizon == horizon and one.excess and one.excess.low is not None]
         outside = sum(not one.low <= 0 <= one.high for one in known if one.low is not None and one.high is not None)
-        yield f"after {horizon:2}: {outside} of {len(known)} intervals of the excess leave chance out, {100 * outside / max(1, len(known)):.1f} %"
+        part = f"{100 * outside / max(1, len(known)):.1f} %"
+        yield f"after {horizon:2}: {outside} of {len(known)} intervals of the excess leave chance out, {part}"
     everything = p_values(outcomes)
-    yield f"judged all at once: {sum(discoveries(everything))} stars on {sum(value is not None for value in everything)} results"
+    results = sum(value is not None for value in everything)
+    yield f"judged all at once: {sum(discoveries(everything))} stars on {results} results"
     starred = [any(discoveries(p_values(group))) for group in groups(outcomes)]
     share = sum(starred) / len(starred)
-    yield f"judged by tens: {sum(starred)} of {len(starred)} groups have a star, {100 * share:.1f} % (at most {100 * LEVEL:.0f} % are meant)"
+    yield (
+        f"judged by tens: {sum(starred)} of {len(starred)} groups have a star, {100 * share:.1f} % "
+        f"(at most {100 * LEVEL:.0f} % are meant)"
+    )
 
 
 def main() -> None:

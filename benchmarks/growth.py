@@ -2,9 +2,10 @@
 
     python benchmarks/growth.py [--symbols 2270] [--years 1 5] [--rounds 3] [--memory 1.5]
 
-For each number of years a database is made with so many bars, indicators, listings and states. Then each piece of work is
-done on each of them in turns, in a process of its own, so that a busy machine is busy for all: seconds without the start of
-the process, and the memory at its highest. The ratio is that of the most years to the fewest: 1 is what a day should cost.
+For each number of years a database is made with so many bars, indicators, listings and states. Then each piece of work
+is done on each of them in turns, in a process of its own, so that a busy machine is busy for all: seconds without the
+start of the process, and the memory at its highest. The ratio is that of the most years to the fewest: 1 is what a day
+should cost.
 
 `first load` is the load of the whole history into an empty database: it grows, and its memory should not.
 """
@@ -58,24 +59,28 @@ def fill(symbols: int, days: Sequence[dt.date]) -> None:
     market = {"symbols": symbols, "days": list(days)}
     with writing() as connection:
         connection.execute(
-            f"INSERT INTO stock_data BY NAME SELECT *, true AS is_final, now() AS fetched_at FROM ({BARS}) ORDER BY date, symbol",
+            "INSERT INTO stock_data BY NAME SELECT *, true AS is_final, now() AS fetched_at "
+            f"FROM ({BARS}) ORDER BY date, symbol",
             market,
         )
         for statement in (
             "INSERT INTO price_coverage BY NAME SELECT symbol, date, 'stored' AS state FROM stock_data",
             """
             INSERT INTO technical_indicators BY NAME
-            SELECT symbol, date, 30 + hash(symbol, date) % 40 AS rsi_14, close * 0.97 AS bb_lower, close AS sma_20, close AS sma_50,
-                   1500000 AS avg_volume_30 FROM stock_data
+            SELECT symbol, date, 30 + hash(symbol, date) % 40 AS rsi_14, close * 0.97 AS bb_lower,
+                   close AS sma_20, close AS sma_50, 1500000 AS avg_volume_30
+            FROM stock_data
             """,
             """
             INSERT INTO symbol_snapshots BY NAME
-            SELECT symbol, date, symbol || ' Inc. Common Stock' AS name, 5e9 AS market_cap, close AS last_sale, volume FROM stock_data
+            SELECT symbol, date, symbol || ' Inc. Common Stock' AS name, 5e9 AS market_cap, close AS last_sale, volume
+            FROM stock_data
             """,
             "INSERT INTO session_universe BY NAME SELECT DISTINCT date, date AS snapshot_date FROM stock_data",
             """
             INSERT INTO price_ranges BY NAME
-            SELECT symbol, min(date) AS first_asked, max(date) AS last_asked, now() AS answered_at FROM stock_data GROUP BY symbol
+            SELECT symbol, min(date) AS first_asked, max(date) AS last_asked, now() AS answered_at
+            FROM stock_data GROUP BY symbol
             """,
         ):
             connection.execute(statement)
@@ -91,7 +96,8 @@ def answer(folder: pathlib.Path, symbols: int, days: Sequence[dt.date]) -> list[
     folder.mkdir(parents=True, exist_ok=True)
     columns = ", ".join(f"NULL AS {name}" for name in ("reason", "dividend", "split_ratio"))
     rows = duckdb.execute(
-        f"SELECT *, $first::DATE AS asked_from, $last::DATE AS asked_to, 'ok' AS status, now() AS fetched_at, {columns} FROM ({BARS})",
+        "SELECT *, $first::DATE AS asked_from, $last::DATE AS asked_to, 'ok' AS status, now() AS fetched_at, "
+        f"{columns} FROM ({BARS})",
         {"symbols": symbols, "days": list(days), "first": days[0], "last": days[-1]},
     ).to_arrow_table()
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""The Redis feed against a bare pipelined redis-py program that writes the same payload, and an ordinary day against both.
+"""The Redis feed against a bare pipelined redis-py program writing the same payload, and an ordinary day against both.
 
     python benchmarks/redis_sync.py [--symbols 1000] [--sessions 400] [--rounds 15]
 
@@ -65,7 +65,8 @@ def make_replica(symbols: int, sessions: int) -> None:
             connection.execute(
                 """
                 INSERT INTO daily_watchlist BY NAME
-                SELECT $day AS scan_date, format('S{:05d}', s) AS symbol, format('Company {} Inc. Common Stock', s) AS name,
+                SELECT $day AS scan_date, format('S{:05d}', s) AS symbol,
+                       format('Company {} Inc. Common Stock', s) AS name,
                        'Technology' AS sector, 2.5e9 + s AS market_cap, 'rsi_oversold' AS scan_reason, 1 AS priority,
                        10.0 AS close_price, 1 AS volume, 3 AS market_cap_tier
                 FROM range($first, $first + $symbols) t(s)
@@ -167,7 +168,8 @@ def main() -> None:
     report(medians)
     for name, values in waited.items():
         print(
-            f"longest wait, {name:13}{min(values):6.1f} ms at best, {statistics.median(values):6.1f} ms in the median round"
+            f"longest wait, {name:13}{min(values):6.1f} ms at best, "
+            f"{statistics.median(values):6.1f} ms in the median round"
         )
 
 
@@ -201,7 +203,8 @@ def report(medians: dict[str, tuple[float, float]]) -> None:
     )
     print(f"full / bare           {full / bare_time:6.2f}   with the reading {(read + full) / bare_time:6.2f}")
     print(
-        f"ordinary day / full   {day / full:6.2f}   with the reading {(read + day) / (read + full):6.2f}   in bytes {bytes_of_day / all_bytes:6.2f}"
+        f"ordinary day / full   {day / full:6.2f}   with the reading {(read + day) / (read + full):6.2f}   "
+        f"in bytes {bytes_of_day / all_bytes:6.2f}"
     )
 
 

@@ -69,7 +69,7 @@ def read_watchlist(client: redis.Redis) -> tuple[dict[str, Any], list[Stock]]:
 
 
 def take_triggers(client: redis.Redis, consumer: str, abandoned: float = ABANDONED) -> Iterator[dict[str, Any]]:
-    """What became of triggers and no consumer of the group has taken yet; `event` says which: trigger, restated, withdrawn.
+    """What became of triggers and the group has not taken yet; `event` says which: trigger, restated, withdrawn.
 
     Each is acknowledged when the next one is asked for: one whose handling failed comes again to the same consumer, and
     after `abandoned` seconds to whichever asks, for the one that took it may be gone.
@@ -120,7 +120,8 @@ def show(client: redis.Redis) -> None:
     )
     for stock in stocks:
         print(
-            f"{stock.symbol:6} {stock.facts['scan_reason']:22} {len(stock.bars)} bars, last close {stock.bars[-1]['close']:.2f}"
+            f"{stock.symbol:6} {stock.facts['scan_reason']:22} {len(stock.bars)} bars, "
+            f"last close {stock.bars[-1]['close']:.2f}"
         )
 
 

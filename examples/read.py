@@ -3,9 +3,9 @@
     python examples/read.py /srv/lake 2024-02-20
     python examples/read.py /srv/lake 2024-02-20 --engine spark
 
-The warehouse is the folder of `[publish] warehouse`; the program needs the extra `iceberg`, and nothing else of the pipeline.
-Its catalog is a SQLite file that says where the newest version of each table is described. Polars reads Iceberg itself;
-DuckDB and Spark are given the files that pyiceberg has planned.
+The warehouse is the folder of `[publish] warehouse`; the program needs the extra `iceberg`, and nothing else of the
+pipeline. Its catalog is a SQLite file that says where the newest version of each table is described. Polars reads
+Iceberg itself; DuckDB and Spark are given the files that pyiceberg has planned.
 """
 
 from __future__ import annotations

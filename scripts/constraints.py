@@ -1,8 +1,8 @@
 """Writes constraints.txt: what the project needs, resolved by pip, each release with the hashes of all its files.
 
 All files, because Linux, macOS and each Python take another one. pip resolves for the Python that this runs with; a
-release that the first release of any of PYTHONS may not install (Debian 12 has 3.11.2) makes way for one before it, and that
-the others need nothing else is checked by the markers of every release.
+release that the first release of any of PYTHONS may not install (Debian 12 has 3.11.2) makes way for one before it, and
+that the others need nothing else is checked by the markers of every release.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FILE = ROOT / "constraints.txt"
 PYTHONS = ("3.11", "3.12", "3.13")
 HEAD = """\
-# What scripts/environment installs: every release that the project needs, with the hashes of all its files. Each part is
+# What scripts/environment installs: every release that the project needs, \
+with the hashes of all its files. Each part is
 # installed with those before it. Written by scripts/constraints, and held to setup.cfg by tests/test_constraints.py.
 """
 Release = tuple[str, str]

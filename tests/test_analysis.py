@@ -70,8 +70,11 @@ def test_ending_chooses_the_format_of_a_file(replica: pathlib.Path, tmp_path: pa
     result = run("query", BARS, "--output", str(tmp_path / name))
     assert result.exit_code == 0 and "140 rows" in result.output
     text = (tmp_path / name).read_bytes()
-    counts = {"answer.parquet": lambda: pq.read_table(tmp_path / name).num_rows, "answer.csv": lambda: text.count(b"\n") - 1,
-              "answer.json": lambda: len(json.loads(text))}  # fmt: skip
+    counts = {
+        "answer.parquet": lambda: pq.read_table(tmp_path / name).num_rows,
+        "answer.csv": lambda: text.count(b"\n") - 1,
+        "answer.json": lambda: len(json.loads(text)),
+    }
     assert counts[name]() == 140
     assert not list(tmp_path.glob(".*"))
 

@@ -24,7 +24,8 @@ def day(text: str) -> dt.date:
     ("date", "why"),
     [
         ("2024-02-19", "Presidents' Day"), ("2024-03-29", "Good Friday"), ("2022-06-20", "Juneteenth, observed"),
-        ("2012-10-29", "hurricane Sandy"), ("2001-09-12", "after the attacks"), ("2025-01-09", "mourning for President Carter"),
+        ("2012-10-29", "hurricane Sandy"), ("2001-09-12", "after the attacks"),
+        ("2025-01-09", "mourning for President Carter"),
         ("2024-02-17", "a Saturday"), ("2024-02-18", "a Sunday"),
     ],
 )  # fmt: skip

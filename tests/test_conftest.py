@@ -91,7 +91,10 @@ def test_a_process_of_a_module_lives_with_it_and_what_is_left_fails_the_session(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a process can adopt orphans")
 def test_orphans_are_adopted() -> None:
-    code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'], stdout=subprocess.DEVNULL).pid)"
+    code = (
+        "import subprocess, sys; print(subprocess.Popen("
+        "[sys.executable, '-c', 'import signal; signal.pause()'], stdout=subprocess.DEVNULL).pid)"
+    )
     pid = int(subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE).stdout)
     assert psutil.Process(pid).ppid() == os.getpid()
     os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""constraints.txt against setup.cfg: every requirement pinned within its range, all that it needs too, all with hashes."""
+"""constraints.txt against setup.cfg: every requirement pinned within its range, all it needs too, all with hashes."""
 
 from __future__ import annotations
 

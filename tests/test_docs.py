@@ -29,7 +29,13 @@ COLUMNS = re.compile(r"(?<=<!-- columns -->\n).*?(?=<!-- end of columns -->)", r
 #: From this line on config/luigi.cfg follows from pipeline/config.py.
 OURS = "# The pipeline's own sections, as pipeline/config.py declares them (python tests/test_docs.py writes them)."
 #: Environment variables that the secrets come from.
-VARIABLES = {("redis", "url"): "REDIS_URL", ("alerts", "slack_webhook_url"): "SLACK_WEBHOOK_URL", ("alerts", "discord_webhook_url"): "DISCORD_WEBHOOK_URL", ("events", "kafka_username"): "KAFKA_USERNAME", ("events", "kafka_password"): "KAFKA_PASSWORD"}  # fmt: skip
+VARIABLES = {
+    ("redis", "url"): "REDIS_URL",
+    ("alerts", "slack_webhook_url"): "SLACK_WEBHOOK_URL",
+    ("alerts", "discord_webhook_url"): "DISCORD_WEBHOOK_URL",
+    ("events", "kafka_username"): "KAFKA_USERNAME",
+    ("events", "kafka_password"): "KAFKA_PASSWORD",
+}
 
 
 def is_secret(parameter: luigi.Parameter) -> bool:

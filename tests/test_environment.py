@@ -32,7 +32,8 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
     name = "example-1.0-py3-none-any.whl"
     with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
         wheel.writestr("example-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: example\\nVersion: 1.0\\n")
-        wheel.writestr("example-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        tags = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+        wheel.writestr("example-1.0.dist-info/WHEEL", tags)
         wheel.writestr("example-1.0.dist-info/RECORD", "")
     return name
 """

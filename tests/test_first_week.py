@@ -62,7 +62,8 @@ class Stranger:
             "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
         }
         done = subprocess.run(
-            ["bash", "-c", words], cwd=self.home, env=environment(self.home) | more, capture_output=True, text=True, timeout=500, check=False,
+            ["bash", "-c", words], cwd=self.home, env=environment(self.home) | more,
+            capture_output=True, text=True, timeout=500, check=False,
         )  # fmt: skip
         self.said[line] = done.stdout + done.stderr
         return done.returncode

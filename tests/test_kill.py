@@ -47,7 +47,7 @@ def alive(data):
     return [process for process in processes_of(data) if process.is_running()]
 
 
-#: When the run is killed: a name, and the condition that is waited for. Spark itself runs in the moments named after it.
+#: When the run is killed: a name, and the condition waited for. Spark itself runs in the moments named after it.
 MOMENTS = {
     "prices": lambda data, market: market.total > 25,
     "spark-starts": lambda data, market: spark_job(data),

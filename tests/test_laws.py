@@ -1,4 +1,4 @@
-"""Laws of the whole pipeline over a small market: order does not matter, reruns change nothing, oracles from outside agree."""
+"""Laws of the whole pipeline on a small market: order does not matter, reruns change nothing, outside oracles agree."""
 
 import shutil
 
@@ -74,7 +74,8 @@ def assert_indicators_are_talibs(days):
     """TA-Lib itself over the whole stored history of each symbol."""
     with reading() as connection:
         bars = connection.execute(
-            "SELECT symbol, list(date ORDER BY date), list(close ORDER BY date), list(volume::DOUBLE ORDER BY date) FROM stock_data GROUP BY symbol"
+            "SELECT symbol, list(date ORDER BY date), list(close ORDER BY date), list(volume::DOUBLE ORDER BY date) "
+            "FROM stock_data GROUP BY symbol"
         ).fetchall()
         names = (
             "rsi_14",
@@ -96,7 +97,8 @@ def assert_indicators_are_talibs(days):
         close, volume = np.array(closes), np.array(volumes)
         upper, middle, lower = talib.BBANDS(close, 20, 2, 2, 0)
         wanted = np.column_stack([
-            talib.RSI(close, 14), *talib.MACD(close, 12, 26, 9), upper, middle, lower, (close - lower) / (upper - lower),
+            talib.RSI(close, 14), *talib.MACD(close, 12, 26, 9),
+            upper, middle, lower, (close - lower) / (upper - lower),
             talib.SMA(close, 20), talib.SMA(close, 50), np.r_[np.nan, talib.SMA(volume, 30)[:-1]],
         ])  # fmt: skip
         for place, date in enumerate(dates):
@@ -118,7 +120,8 @@ SCANS = """
         (SELECT symbol, 1 AS priority FROM day WHERE rsi_14 < 30 AND market_cap > 500e6 AND volume > 1.5 * avg_volume_30
          ORDER BY market_cap DESC LIMIT 20)
         UNION ALL
-        (SELECT symbol, 2 FROM day WHERE close <= 1.02 * bb_lower AND market_cap > 1e9 ORDER BY bb_lower - close DESC LIMIT 15)
+        (SELECT symbol, 2 FROM day WHERE close <= 1.02 * bb_lower AND market_cap > 1e9
+         ORDER BY bb_lower - close DESC LIMIT 15)
         UNION ALL
         (SELECT symbol, 3 FROM day WHERE volume > 3 * avg_volume_30 AND close > 1.02 * open
          ORDER BY volume / avg_volume_30 DESC LIMIT 10)

@@ -151,7 +151,7 @@ def test_exit_137_a_run_was_killed(market: SmallMarket, tmp_path: pathlib.Path) 
 
 
 def ended_by(signum: int, market: SmallMarket, tmp_path: pathlib.Path) -> int:
-    """The code of a run that got a signal while it was collecting prices; a shell says 128 + number for a negative one."""
+    """The code of a run that got a signal while collecting prices; a shell says 128 + number for a negative one."""
     market.latency = 0.2
     run = start_luigi(
         "DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path, log=tmp_path / "log"

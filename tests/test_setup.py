@@ -1,4 +1,4 @@
-"""setup.cfg says what the project needs, neither more nor less; importing the package stays cheap; scripts are sound."""
+"""setup.cfg says what the project needs, no more and no less; importing the package stays cheap; scripts are sound."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ EXTRAS = [one for text in SETTINGS["options.extras_require"].values() for one in
 
 
 def imported_modules() -> set[str]:
-    """Top-level names that the modules of pipeline/ import, at any place in the file, without the standard library's."""
+    """Top-level names that the modules of pipeline/ import, anywhere in the file, without the standard library's."""
     names: set[str] = set()
     for path in (ROOT / "pipeline").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

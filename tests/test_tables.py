@@ -21,7 +21,8 @@ from pipeline.database.replica import checkpoint, replica_path
 PAGE = ROOT / "docs" / "tables.md"
 HEAD = """# The tables
 
-Every table and view of the database and its replica, and every column: what it means, its unit, its zone, and when it is
+Every table and view of the database and its replica, and every column: \
+what it means, its unit, its zone, and when it is
 null. Moments are stored with their zone; a session is a day of the exchange's calendar. Indicators of your own
 (`[indicators] extra`) are further columns of `technical_indicators`. The same text stands in the database, and
 `pipeline query "DESCRIBE stock_data"` shows it. Written from `pipeline/database/comments.toml` by

@@ -1,4 +1,4 @@
-"""A back-fill by the command that people type: one of each for all sessions, whoever schedules it; a bad one fails alone."""
+"""A back-fill by the command people type: one of each for all sessions, whoever schedules it; a bad one fails alone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def test_one_collection_one_spark_job_and_one_replica(
         central: Luigid = request.getfixturevalue("luigid")
         more, scheduler = central.settings, ["--scheduler-url", f"{central.url}/"]
     code, said = run_luigi(
-        "RangeTradingDays", "--of", "DailyPipeline", "--start", str(DAYS[0]), "--stop", str(DAYS[-1] + dt.timedelta(days=1)),
+        "RangeTradingDays", "--of", "DailyPipeline",
+        "--start", str(DAYS[0]), "--stop", str(DAYS[-1] + dt.timedelta(days=1)),
         *options(market, tmp_path / "data"), *scheduler, "--workers", str(workers), home=tmp_path, **more,
     )  # fmt: skip
     assert code == 30, said

@@ -34,7 +34,8 @@ from tests.support.small_market import LAST, MARKUP, SMALL, UNKNOWN, SmallMarket
 
 #: Words of the commands that need more than their name.
 ASKING = {
-    "evaluate": ["evaluate", "--start", "2024-02-20", "--stop", "2024-02-21"], "explain": ["explain", "2024-02-20", "NVDA"],
+    "evaluate": ["evaluate", "--start", "2024-02-20", "--stop", "2024-02-21"],
+    "explain": ["explain", "2024-02-20", "NVDA"],
     "query": ["query", "SHOW TABLES"], "reset": ["reset", "2024-02-20", "--from", "CollectPrices", "--yes"],
     "show": ["show", "NVDA"], "try": ["try", "rsi_14 < 30"],
 }  # fmt: skip
@@ -141,8 +142,15 @@ def test_the_watchlist_of_a_session_is_shown_whole_at_80_columns(
 @pytest.mark.parametrize(
     ("day", "says"),
     [
-        ("2024-02-20", "2024-02-20 was never run, and has no watchlist; run it: luigi --module pipeline DailyPipeline --date 2024-02-20"),
-        ("2024-02-17", "2024-02-17 was no session, and has no watchlist; the sessions around it are 2024-02-16 and 2024-02-20"),
+        (
+            "2024-02-20",
+            "2024-02-20 was never run, and has no watchlist; "
+            "run it: luigi --module pipeline DailyPipeline --date 2024-02-20",
+        ),
+        (
+            "2024-02-17",
+            "2024-02-17 was no session, and has no watchlist; the sessions around it are 2024-02-16 and 2024-02-20",
+        ),
         ("2024-02-22", "session 2024-02-22 settles on 2024-02-22"),
         ("2030-01-01", "2030-01-01 lies in the future"),
         ("1899-01-01", "1899-01-01 lies before"),
@@ -166,7 +174,8 @@ def failed(done: pathlib.Path) -> dt.date:
         )
         connection.execute(
             """
-            INSERT INTO task_runs (pipeline, task, date, started_at, duration_seconds, status, try_number, combined, run_id)
+            INSERT INTO task_runs
+                (pipeline, task, date, started_at, duration_seconds, status, try_number, combined, run_id)
             VALUES ('DailyPipeline', 'CollectPrices', ?, now(), 1, 'failed', 1, 1, 'r')
             """,
             [day],
@@ -246,7 +255,8 @@ def test_explain_says_what_every_rule_saw(done: pathlib.Path) -> None:
 def test_explain_says_which_value_kept_a_rule_from_firing(done: pathlib.Path) -> None:
     with reading() as connection:
         (symbol, rsi) = connection.execute(
-            "SELECT symbol, rsi_14 FROM technical_indicators WHERE rsi_14 > 35 AND symbol NOT IN (SELECT symbol FROM daily_watchlist) LIMIT 1"
+            "SELECT symbol, rsi_14 FROM technical_indicators "
+            "WHERE rsi_14 > 35 AND symbol NOT IN (SELECT symbol FROM daily_watchlist) LIMIT 1"
         ).fetchone() or ("", 0)
     verdict = facts("explain", str(LAST), symbol)["verdicts"][0]
     assert verdict["scan"] == "rsi_oversold"

@@ -24,14 +24,16 @@ def replica(data_dir: pathlib.Path) -> pathlib.Path:
     with writing() as connection:
         connection.execute(
             """
-            INSERT INTO bar_versions (symbol, date, open, high, low, close, volume, is_final, fetched_at, stored_at, replaced_at, reason)
+            INSERT INTO bar_versions
+                (symbol, date, open, high, low, close, volume, is_final, fetched_at, stored_at, replaced_at, reason)
             VALUES ('AAA', $day, 1, 1, 1, 1, 90, false, $evening, $evening, $morning, 'corrected by the source')
             """,
             {"day": DAY, "evening": EVENING, "morning": MORNING},
         )
         connection.execute(
             """
-            INSERT INTO stock_data (symbol, date, open, high, low, close, volume, is_final, fetched_at, stored_at, confirmed_at)
+            INSERT INTO stock_data
+                (symbol, date, open, high, low, close, volume, is_final, fetched_at, stored_at, confirmed_at)
             VALUES ('AAA', $day, 1, 1, 1, 1, 100, true, $morning, $morning, NULL),
                    ('BBB', $day, 1, 1, 1, 1, 200, true, $evening, $evening, $morning)
             """,

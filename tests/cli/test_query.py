@@ -151,8 +151,9 @@ def test_no_function_that_reaches_out_is_callable(opened: duckdb.DuckDBPyConnect
 
 
 @given(st.text(max_size=200) | st.lists(st.sampled_from(
-    ["SELECT", "FROM", "COPY", "TO", "'/tmp/x'", "(", ")", "t", ";", "ATTACH", "a", ",", "EXPLAIN", "ANALYZE", "WITH", "AS",
-     "read_text('/etc/passwd')", "--", "/*", "*/", "$$", "SET", "PIVOT", "DESCRIBE", "1", "UNION", "query('COPY t TO x')"]
+    ["SELECT", "FROM", "COPY", "TO", "'/tmp/x'", "(", ")", "t", ";", "ATTACH", "a", ",", "EXPLAIN", "ANALYZE", "WITH",
+     "AS", "read_text('/etc/passwd')", "--", "/*", "*/", "$$", "SET", "PIVOT", "DESCRIBE", "1", "UNION",
+     "query('COPY t TO x')"]
 ), max_size=12).map(" ".join))  # fmt: skip
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_refused_or_answered_with_rows(opened: duckdb.DuckDBPyConnection, text: str) -> None:
@@ -214,9 +215,11 @@ def test_csv_is_exact_and_can_be_made_safe_for_a_spreadsheet(replica: pathlib.Pa
     "sql",
     [
         "SHOW TABLES", "DESCRIBE nasdaq_symbols", "SUMMARIZE nasdaq_symbols", "EXPLAIN FROM nasdaq_symbols",
-        "EXPLAIN ANALYZE SELECT 1", "VALUES (1)", "TABLE nasdaq_symbols", "PIVOT nasdaq_symbols ON symbol IN ('AAA') USING count(*)",
+        "EXPLAIN ANALYZE SELECT 1", "VALUES (1)", "TABLE nasdaq_symbols",
+        "PIVOT nasdaq_symbols ON symbol IN ('AAA') USING count(*)",
         "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) FROM r", "SELECT unnest([1, 2])",
-        "FROM nasdaq_symbols a ASOF JOIN nasdaq_symbols b ON a.symbol >= b.symbol", "FROM pragma_table_info('nasdaq_symbols')",
+        "FROM nasdaq_symbols a ASOF JOIN nasdaq_symbols b ON a.symbol >= b.symbol",
+        "FROM pragma_table_info('nasdaq_symbols')",
         "SELECT list_transform([1, 2], lambda x: x + 1)", "FROM information_schema.tables", "SELECT 1 -- a remark",
         "SELECT date_trunc('month', date), avg(close) OVER (PARTITION BY symbol) FROM stock_data",
     ],
@@ -237,7 +240,10 @@ def test_a_wide_answer_is_shown_as_records_or_as_what_has_room(
     replica: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(terminal, "WIDTH_OF_A_FILE", 40)
-    wide = "SELECT 'AAA' AS symbol, 182.52000427246094::DOUBLE AS close, repeat('x', 60) AS name, DATE '2024-02-20' AS date"
+    wide = (
+        "SELECT 'AAA' AS symbol, 182.52000427246094::DOUBLE AS close, repeat('x', 60) AS name, "
+        "DATE '2024-02-20' AS date"
+    )
     answer = run(wide).output
     assert re.search(r"^symbol  AAA\nclose   182.52\nname    x{60}\ndate    2024-02-20$", answer, re.MULTILINE)
     many = f"SELECT * FROM ({wide}), range({11})"

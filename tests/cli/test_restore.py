@@ -1,4 +1,4 @@
-"""A damaged database: put back from a backup, and what came after made anew from what was received, and from nothing else."""
+"""A damaged database: put back from a backup, what came after made anew from what was received, and nothing else."""
 
 from __future__ import annotations
 

@@ -124,7 +124,8 @@ def test_a_backup_of_another_source_or_of_newer_code_is_none(published, settings
 def newer_migration(data_dir):
     with duckdb.connect(str(data_dir / "stock_data.duckdb")) as connection:
         connection.execute(
-            "INSERT INTO migrations (name, source, applied_at, code_version) VALUES ('998_future', 'yahoo', now(), '9.9.9')"
+            "INSERT INTO migrations (name, source, applied_at, code_version) "
+            "VALUES ('998_future', 'yahoo', now(), '9.9.9')"
         )
 
 
@@ -146,7 +147,8 @@ def test_a_damage_that_a_query_meets_is_told_too(published):
     with writing() as connection:
         connection.execute(
             "INSERT INTO stock_data (symbol, date, open, high, low, close, volume, fetched_at) "
-            "SELECT 'S' || i, DATE '2024-02-15', random(), random(), random(), random(), 1, now() FROM range(200_000) t(i)"
+            "SELECT 'S' || i, DATE '2024-02-15', random(), random(), random(), random(), 1, now() "
+            "FROM range(200_000) t(i)"
         )
         connection.commit()
         connection.execute("CHECKPOINT")

@@ -208,7 +208,8 @@ def test_a_look_at_what_was_written_lately_finds_rows_twice_there(data_dir, day,
             )
         if replaced:
             connection.execute(
-                "INSERT INTO bar_versions (symbol, date, open, high, low, close, volume, fetched_at, replaced_at, reason) "
+                "INSERT INTO bar_versions "
+                "(symbol, date, open, high, low, close, volume, fetched_at, replaced_at, reason) "
                 "VALUES ('AAA', '2024-01-02', 1, 1, 1, 1, 1, '2024-01-01', ?, '')",
                 [replaced],
             )
@@ -222,7 +223,8 @@ def test_what_does_not_fit_into_the_memory_goes_to_the_disk(data_dir, settings, 
     settings("storage", memory_gb=memory_gb)
     with writing() as connection:
         connection.execute(
-            "CREATE TEMP TABLE large AS SELECT hash(i) AS a, hash(i + 1) AS b, hash(i + 2) AS c FROM range(12_000_000) t(i)"
+            "CREATE TEMP TABLE large AS "
+            "SELECT hash(i) AS a, hash(i + 1) AS b, hash(i + 2) AS c FROM range(12_000_000) t(i)"
         )
         held = connection.execute("SELECT sum(size) FROM duckdb_temporary_files()").fetchall()[0][0] or 0
         assert (held > 100_000_000) == is_held

@@ -44,7 +44,9 @@ def change(connection: duckdb.DuckDBPyConnection, draw: random.Random) -> None:
         tables.make(
             "bar_changes",
             f"""
-            SELECT n.*, CASE WHEN s.date IS NULL THEN 'added' ELSE '{draw.choice(["revised", "restated", "deleted"])}' END AS change,
+            SELECT n.*,
+                   CASE WHEN s.date IS NULL THEN 'added'
+                        ELSE '{draw.choice(["revised", "restated", "deleted"])}' END AS change,
                    'drawn' AS reason, 0.5 AS factor
             FROM new n LEFT JOIN stock_data s USING (symbol, date)
             """,
@@ -59,7 +61,8 @@ def confirm(connection: duckdb.DuckDBPyConnection, draw: random.Random) -> None:
         share = draw.choice([0.3, 1.0])
         tables.make(
             "judged_bars",
-            f"SELECT *, NULL::VARCHAR AS rule FROM stock_data WHERE hash(symbol, date, {draw.random()}) % 100 < {100 * share}",
+            "SELECT *, NULL::VARCHAR AS rule FROM stock_data "
+            f"WHERE hash(symbol, date, {draw.random()}) % 100 < {100 * share}",
         )
         tables.make("verdicts", "SELECT DISTINCT symbol, 'take over' AS verdict FROM stock_data")
         tables.make("finality", "SELECT DISTINCT date, TIMESTAMPTZ '2024-02-20 00:00Z' AS final_at FROM stock_data")
@@ -134,7 +137,8 @@ def test_a_row_is_there_from_its_very_moment_on_and_until_that_of_its_successor(
     with writing() as connection:
         connection.execute(
             """
-            INSERT INTO bar_versions (symbol, date, open, high, low, close, volume, fetched_at, stored_at, replaced_at, reason)
+            INSERT INTO bar_versions
+                (symbol, date, open, high, low, close, volume, fetched_at, stored_at, replaced_at, reason)
             VALUES ('AAA', '2024-02-16', 1, 1, 1, 1, 1, now(), ?, ?, 'corrected')
             """,
             [stored, replaced],

@@ -92,7 +92,8 @@ def test_a_reader_keeps_the_file_that_it_has_open(published):
     """Another process, as readers are; it looks twice."""
     look = (
         f"import duckdb, sys; c = duckdb.connect({str(published)!r}, read_only=True)\n"
-        "for _ in range(2): print(c.execute('SELECT count(*) FROM stock_data').fetchone()[0], flush=True); sys.stdin.readline()"
+        "for _ in range(2): "
+        "print(c.execute('SELECT count(*) FROM stock_data').fetchone()[0], flush=True); sys.stdin.readline()"
     )
     reader = subprocess.Popen([sys.executable, "-c", look], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert reader.stdin is not None
@@ -129,7 +130,8 @@ def spoil_dates(path):
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
-    [(spoil_header, "cannot be opened"), (spoil_table, "lacks the tables rejected_bars"), (spoil_rows, "differs from the database in stock_data"), (spoil_dates, "differs from the database in")],
+    [(spoil_header, "cannot be opened"), (spoil_table, "lacks the tables rejected_bars"),
+     (spoil_rows, "differs from the database in stock_data"), (spoil_dates, "differs from the database in")],
 )  # fmt: skip
 def test_a_copy_that_is_not_right_leaves_the_old_replica(published, monkeypatch, spoil, says):
     before, backups, original = published.read_bytes(), backup_paths(), replica.copy

@@ -1,4 +1,4 @@
-"""Events are there with the rows that they tell of, have the shape of their schemas, and lead to the same bars again."""
+"""Events are there with the rows they tell of, have the shape of their schemas, and lead to the same bars again."""
 
 import datetime as dt
 import json
@@ -16,7 +16,8 @@ from pipeline.market.history import change_bars, delete_histories
 
 DAY = dt.date(2024, 2, 15)
 TYPES = {
-    "string": str, "integer": int, "number": (int, float), "null": type(None), "object": dict, "array": list, "boolean": bool,
+    "string": str, "integer": int, "number": (int, float), "null": type(None), "object": dict, "array": list,
+    "boolean": bool,
 }  # fmt: skip
 
 
@@ -72,7 +73,8 @@ def test_an_event_that_is_not_committed_is_none(data_dir):
 def test_a_stage_that_is_done_is_told_with_its_rows(data_dir):
     with writing() as connection:
         connection.execute(
-            "INSERT INTO price_coverage BY NAME SELECT ? AS date, 'S' || i AS symbol, if(i < 3, 'stored', 'failed') AS state FROM range(4) t(i)",
+            "INSERT INTO price_coverage BY NAME "
+            "SELECT ? AS date, 'S' || i AS symbol, if(i < 3, 'stored', 'failed') AS state FROM range(4) t(i)",
             [DAY],
         )
         stage_done(connection, "ComputeIndicators", "technical_indicators", DAY)
@@ -175,7 +177,8 @@ def test_hits_are_told_with_the_values_that_fired(data_dir):
         connection.execute(
             """
             INSERT INTO daily_watchlist BY NAME
-            SELECT ? AS scan_date, 'AAA' AS symbol, 'A & B "quoted"' AS name, 2.5e9 AS market_cap, 'rsi_oversold' AS scan_reason,
+            SELECT ? AS scan_date, 'AAA' AS symbol, 'A & B "quoted"' AS name, 2.5e9 AS market_cap,
+                   'rsi_oversold' AS scan_reason,
                    1 AS priority, 10.5 AS close_price, 3000000000 AS volume, 28.5 AS rsi_14, 3 AS market_cap_tier
             """,
             [DAY],
@@ -202,7 +205,8 @@ def test_old_events_go_when_every_transport_has_them(data_dir):
         for number in range(4):
             outbox.add(connection, "signals", "AAA", {"number": number})
         connection.execute(
-            "UPDATE outbox SET created_at = TIMESTAMPTZ '2024-01-01 00:00:00+00' WHERE id < (SELECT max(id) FROM outbox)"
+            "UPDATE outbox SET created_at = TIMESTAMPTZ '2024-01-01 00:00:00+00' "
+            "WHERE id < (SELECT max(id) FROM outbox)"
         )
     first, second, third, newest = events()
     moment = dt.datetime(2024, 1, 2, tzinfo=dt.UTC)

@@ -75,10 +75,12 @@ def damaged(redis, kind):
 
 
 DAMAGES = {
-    "missing": "it has 14 symbols, and 15 were written: S004 is missing or too many", "changed bar": "S004 differs from the replica",
+    "missing": "it has 14 symbols, and 15 were written: S004 is missing or too many",
+    "changed bar": "S004 differs from the replica",
     "lost bar": "S004 differs from the replica", "changed facts": "S004 differs from the replica",
     "too many": "it has 16 symbols, and 15 were written: ZZZ is",
-    "no utf-8": r"15 were written: \\udcff is missing or too many", "wrong type": "nasdaq:watchlist_data:S004 is no hash", "for ever": "S004 would stay for ever",
+    "no utf-8": r"15 were written: \\udcff is missing or too many",
+    "wrong type": "nasdaq:watchlist_data:S004 is no hash", "for ever": "S004 would stay for ever",
     "no update": "it has no watchlist_last_update", "foreign update": "it has no watchlist_last_update",
 }  # fmt: skip
 
@@ -162,7 +164,8 @@ TRIGGER = "nasdaq:signal_trigger:S004:20240215T210000Z"
 TRIGGER_DAMAGES = {
     f"del {TRIGGER}": f"{TRIGGER} is missing", f"set {TRIGGER} {{}} EX 9": f"{TRIGGER} differs from the replica",
     f"persist {TRIGGER}": f"{TRIGGER} would stay for ever",
-    "set nasdaq:signal_trigger:Z:20240215T210000Z {} EX 9": "signal_trigger:Z:20240215T210000Z is a trigger that its session does not have",
+    "set nasdaq:signal_trigger:Z:20240215T210000Z {} EX 9":
+        "signal_trigger:Z:20240215T210000Z is a trigger that its session does not have",
 }  # fmt: skip
 
 

@@ -39,13 +39,15 @@ def test_every_run_is_an_entry_newest_first(redis, data_dir):
     metrics.mirror()
     newest, oldest = entries(redis)
     assert newest == {
-        "pipeline": "RedisWatchlistSync", "task": "SyncRedis", "date": "2024-02-17", "started_at": "2024-02-16T22:01:00+00:00",
+        "pipeline": "RedisWatchlistSync", "task": "SyncRedis", "date": "2024-02-17",
+        "started_at": "2024-02-16T22:01:00+00:00",
         "duration_seconds": 1.5, "status": "timed out", "try_number": 1, "combined": 1, "run_id": newest["run_id"],
     }  # fmt: skip
     assert oldest["task"] == "CollectSymbols"
     (alert,) = entries(redis, ALERTS)
     assert alert == {
-        "type": "timed out", "pipeline": "RedisWatchlistSync", "task": "SyncRedis", "date": "2024-02-17", "message": "why",
+        "type": "timed out", "pipeline": "RedisWatchlistSync", "task": "SyncRedis", "date": "2024-02-17",
+        "message": "why",
         "raised_at": "2024-02-16T22:01:01.500000+00:00", "run_id": newest["run_id"],
     }  # fmt: skip
     assert 0 < redis.ttl(RUNS) <= 14 * 86_400
@@ -65,8 +67,8 @@ def test_no_entry_comes_twice_and_only_the_newest_stay(redis, data_dir, settings
 @pytest.mark.redis
 @pytest.mark.parametrize(
     "damage",
-    ["set {mark} yesterday", "set {mark} []", 'set {mark} {{"id":"7"}}', 'set {mark} {{"database":1,"id":1}}', "rpush {mark} x",
-     "set {list} x", "set {mark} null", "del {mark}"],
+    ["set {mark} yesterday", "set {mark} []", 'set {mark} {{"id":"7"}}', 'set {mark} {{"database":1,"id":1}}',
+     "rpush {mark} x", "set {list} x", "set {mark} null", "del {mark}"],
 )  # fmt: skip
 def test_a_damaged_watermark_or_list_ends_nothing(redis, data_dir, damage):
     record("CollectSymbols", "CollectPrices")

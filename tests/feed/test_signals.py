@@ -56,10 +56,12 @@ def test_a_trigger_holds_the_levels_of_its_session(redis, data):
     usual = sum(volumes) / 30
     sync_id = json.loads(redis.get("nasdaq:watchlist_last_update"))["sync_id"]
     assert found["nasdaq:signal_trigger:S002:20240215T210000Z"] == {
-        "sync_id": sync_id, "schema": 2, "session": "2024-02-15", "symbol": "S002", "scan": "scan 2024-02-15", "scan_date": "2024-02-15", "priority": 1,
-        "market_cap_tier": 3, "date": "2024-02-15", "close": close, "rsi_14": 28.5, "bb_lower": close * 0.9, "bb_middle": close,
+        "sync_id": sync_id, "schema": 2, "session": "2024-02-15", "symbol": "S002", "scan": "scan 2024-02-15",
+        "scan_date": "2024-02-15", "priority": 1, "market_cap_tier": 3, "date": "2024-02-15", "close": close,
+        "rsi_14": 28.5, "bb_lower": close * 0.9, "bb_middle": close,
         "bb_upper": close * 1.1, "bb_position": 0.5, "avg_volume_30": 1000001.0, "bars": 60,
-        "next_avg_volume_30": pytest.approx(usual), "volume_threshold": pytest.approx(1.5 * usual, abs=0.5), "volume_final": False,
+        "next_avg_volume_30": pytest.approx(usual), "volume_threshold": pytest.approx(1.5 * usual, abs=0.5),
+        "volume_final": False,
     }  # fmt: skip
 
 
@@ -230,7 +232,8 @@ def test_the_stream_is_capped(redis, data, settings):
 def test_clean_up_deletes_old_triggers_and_temporary_keys_of_ours_alone(redis, data):
     ours_old = ["nasdaq:signal_trigger:A:20240207T210000Z", "nasdaq:temp_x", "nasdaq:temp_"]
     kept = [
-        "nasdaq:signal_trigger:A:20240208T210000Z", "nasdaq:signal_trigger:A:20240215T210000Z", "nasdaq:signal_trigger:A:once",
+        "nasdaq:signal_trigger:A:20240208T210000Z", "nasdaq:signal_trigger:A:20240215T210000Z",
+        "nasdaq:signal_trigger:A:once",
         "nasdaq:tempo", "temp_x", "signal_trigger:A:20200101T210000Z", "other:temp_x",
     ]  # fmt: skip
     redis.mset(dict.fromkeys([*ours_old, *kept], "x"))

@@ -83,7 +83,8 @@ def test_the_first_sync_is_full(redis, data):
     assert (state.mode, state.new, state.updated, state.removed, state.synced, state.total) == (FULL, 8, 0, 0, 8, 8)
     assert_holds(redis, data, DAY, data.symbols[:8])
     meta = json.loads(redis.hget(KEY + "S003", "meta"))
-    assert {name: meta[name] for name in ("name", "sector", "market_cap", "market_cap_tier", "scan_date", "scan_reason", "priority")} == {
+    asked = ("name", "sector", "market_cap", "market_cap_tier", "scan_date", "scan_reason", "priority")
+    assert {name: meta[name] for name in asked} == {
         "name": "S003 <Inc.>", "sector": "Technology", "market_cap": 2.5e9, "market_cap_tier": 3,
         "scan_date": "2024-02-15", "scan_reason": "scan 2024-02-15", "priority": 1,
     }  # fmt: skip
@@ -127,7 +128,7 @@ def test_many_symbols_are_amended_by_several_calls(redis, data, monkeypatch):
     assert_holds(redis, data, NEXT, data.symbols[:8])
 
 
-#: Syncs NEXT with data_dir and Redis of the arguments, and is killed when the function it names is called the n-th time.
+#: Syncs NEXT with data_dir and Redis of the arguments, and is killed when the named function is called the n-th time.
 KILLED = """
 import datetime, itertools, operator, os, signal, sys
 from unittest import mock
@@ -151,7 +152,8 @@ def last(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*arguments)
 
-with mock.patch(f"pipeline.{function}", last), mock.patch.object(redis_hashes, "AMENDED_AT_ONCE", 3), connect() as client:
+with mock.patch(f"pipeline.{function}", last), mock.patch.object(redis_hashes, "AMENDED_AT_ONCE", 3), \
+connect() as client:
     redis_sync.sync(client, read_feed(datetime.date.fromisoformat(day)))
 """
 
@@ -258,10 +260,12 @@ def test_an_empty_watchlist_is_an_empty_feed(redis, data):
 @pytest.mark.parametrize(
     "damage",
     [
-        "del {key}", "set {key} text", "hdel {key} meta", "hset {key} meta {{}}", "hdel {key} sync_id", "hset {key} sync_id x",
+        "del {key}", "set {key} text", "hdel {key} meta", "hset {key} meta {{}}", "hdel {key} sync_id",
+        "hset {key} sync_id x",
         "hdel {key} 2024-02-14", "hset {key} 2024-02-14 {{}}", "hset {key} 2024-02-17 {{}}", "hset {key} more 1",
         "persist {key}", "expire {key} 5", "rpush other:{key} 1", "hset nasdaq:watchlist_data:ZZZ a b",
-        "set nasdaq:watchlist_data:ZZZ x", "set nasdaq:watchlist_staged:ZZZ x", "rpush nasdaq:watchlist_replaced:S001 x",
+        "set nasdaq:watchlist_data:ZZZ x", "set nasdaq:watchlist_staged:ZZZ x",
+        "rpush nasdaq:watchlist_replaced:S001 x",
         "rpush nasdaq:watchlist_last_update x", "set nasdaq:watchlist_stages x", "set nasdaq:watchlist_updates x",
         "set nasdaq:watchlist_last_update []", "del nasdaq:watchlist_last_update",
     ],
@@ -351,7 +355,8 @@ def test_hashes_that_were_lost_before_the_switch_are_noticed(redis, data, monkey
 
 
 FOREIGN = {
-    "watchlist_data:S001": "x", "signal_trigger:S001:20200101T000000Z": "x", "temp_x": "x", "other:nasdaq:watchlist_data:S1": "x",
+    "watchlist_data:S001": "x", "signal_trigger:S001:20200101T000000Z": "x", "temp_x": "x",
+    "other:nasdaq:watchlist_data:S1": "x",
     "nasdaqwatchlist_data:S1": "x", "watchlist_last_update": "x",
 }  # fmt: skip
 
@@ -425,7 +430,7 @@ def test_a_ttl_that_would_end_within_the_watch_is_refused(redis, data, settings)
 
 
 def whole_version(client):
-    """A version as docs/redis.md has it read: the update, and the hashes that name it; and how often it was begun anew."""
+    """A version as docs/redis.md has it read: the update, the hashes that name it, and how often it was begun anew."""
     for attempt in range(1000):
         update = json.loads(client.get("nasdaq:watchlist_last_update"))
         pipe = client.pipeline(transaction=False)
@@ -438,7 +443,7 @@ def whole_version(client):
 
 
 def test_a_reader_sees_one_version_or_the_other_whole(redis, redis_server, data):
-    """Readers at full speed while the feed goes back and forth between two days, two lists and two bases of adjustment."""
+    """Readers at full speed while the feed goes to and fro between two days, two lists and two bases of adjustment."""
     data.publish(NEXT)
     before = read_feed(NEXT)
     data.splits = dict.fromkeys(data.symbols, 3.0)

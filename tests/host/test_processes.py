@@ -24,8 +24,11 @@ PARENT = """
 """
 
 SLEEPER = "import signal; print('ready', flush=True); signal.pause()"
-WATCHER = "from pipeline.host import processes; import os, signal; processes.die_with_parent({signum}); print('ready', flush=True); signal.pause()"
-FOLLOWER = "from pipeline.host import processes; import os, signal; processes.die_with(os.getppid()); print('ready', flush=True); signal.pause()"
+IMPORT = "from pipeline.host import processes; "
+WATCHER = (
+    f"{IMPORT}import os, signal; processes.die_with_parent({{signum}}); print('ready', flush=True); signal.pause()"
+)
+FOLLOWER = f"{IMPORT}import os, signal; processes.die_with(os.getppid()); print('ready', flush=True); signal.pause()"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
 
 
@@ -79,7 +82,7 @@ def test_an_ordinary_child_survives_its_parent(start_parent):
 
 
 def test_a_parent_that_is_already_gone_counts_as_gone():
-    source = "from pipeline.host import processes; import signal; processes.die_with_parent(signal.SIGTERM, parent=2**22 - 1); signal.pause()"
+    source = f"{IMPORT}import signal; processes.die_with_parent(signal.SIGTERM, parent=2**22 - 1); signal.pause()"
     assert subprocess.run([sys.executable, "-c", source], timeout=PATIENCE, check=False).returncode == -signal.SIGTERM
 
 
@@ -105,7 +108,8 @@ def test_end_group_kills_what_does_not_listen():
 def test_end_group_takes_the_members_along():
     """The leader ends at SIGTERM, a member of its group does not."""
     leader = start_leader(
-        f"import subprocess, sys, signal\nm = subprocess.Popen([sys.executable, '-c', {STUBBORN!r}], stdout=subprocess.PIPE)\n"
+        "import subprocess, sys, signal\n"
+        f"m = subprocess.Popen([sys.executable, '-c', {STUBBORN!r}], stdout=subprocess.PIPE)\n"
         "m.stdout.readline(); print('ready', flush=True); signal.pause()"
     )
     (member,) = psutil.Process(leader.pid).children()

@@ -1,4 +1,4 @@
-"""The warehouse holds what the replica does, whatever happens between two publications; other engines read the same rows."""
+"""The warehouse has what the replica has, whatever happens between publications; other engines read the same rows."""
 
 from __future__ import annotations
 

@@ -115,7 +115,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
         dividend=lambda evening: {} if evening < R[1] else {R[1]: 1.0} if evening < R[2] else {R[2]: 1.0}),
     "split into nothing": Behaviour(split=lambda evening: {R[1]: math.inf} if evening >= R[1] else {}),
 }  # fmt: skip
-SYMBOL = dict(zip(BEHAVIOURS, [s for s in SYMBOLS if s not in ("S07", "S11", "S13", "S17", "S19", "S23", "S31", "S37")][4:], strict=False))  # fmt: skip
+PECULIAR = ("S07", "S11", "S13", "S17", "S19", "S23", "S31", "S37")
+SYMBOL = dict(zip(BEHAVIOURS, [s for s in SYMBOLS if s not in PECULIAR][4:], strict=False))
 
 
 class Moody(SmallMarket):
@@ -163,7 +164,7 @@ class MoodySource(DirectSource):
 
 @dataclasses.dataclass
 class Lived:
-    """What was seen: whether each evening was green, the states of its session, and the largest step of each history."""
+    """What was seen: whether each evening was green, states of its session, and the largest step of each history."""
 
     market: Moody
     green: list[bool]

@@ -65,7 +65,9 @@ def test_the_values_before_are_those_of_the_session_before_that_has_bars(closed:
         (row,) = connection.execute(
             """
             SELECT count(*), count(prev_close), count(prev_rsi_14),
-                   count(*) FILTER (prev_close = (SELECT close FROM stock_data s WHERE s.symbol = v.symbol AND date = ?))
+                   count(*) FILTER (
+                       prev_close = (SELECT close FROM stock_data s WHERE s.symbol = v.symbol AND date = ?)
+                   )
             FROM day_view v
             """,
             [BEFORE],

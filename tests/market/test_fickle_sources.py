@@ -1,7 +1,7 @@
 """A law of the judgement: whatever a source has said, some evenings of the truth later the truth is stored.
 
-Random evenings of a source that is late, corrects itself, cuts, invents, fails or is killed; then it tells the truth for
-as many sessions as an overlap has. What still differs then has to stand in a table.
+Random evenings of a source that is late, corrects itself, cuts, invents, fails or is killed; then it tells the truth
+for as many sessions as an overlap has. What still differs then has to stand in a table.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MOODS = ("plain", "late", "silent", "cut", "empty", "other", "partial", "failed"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Closes as they are traded on the last basis, at most one split a symbol, and a mood for each evening and symbol."""
+    """Closes as traded on the last basis, at most one split a symbol, and a mood for each evening and symbol."""
 
     walks: dict[str, dict[dt.date, float]]
     splits: dict[str, dict[dt.date, float]]

@@ -84,7 +84,8 @@ def connection(tables, data_dir):
     tables.execute(
         """
         INSERT INTO symbol_snapshots (date, symbol, name, market_cap)
-        VALUES ('2024-02-20', 'BIG', 'Big', 2e12), ('2024-02-20', 'MID', 'Mid', 2e10), ('2024-02-20', 'TINY', 'Tiny', 9e7)
+        VALUES ('2024-02-20', 'BIG', 'Big', 2e12), ('2024-02-20', 'MID', 'Mid', 2e10),
+               ('2024-02-20', 'TINY', 'Tiny', 9e7)
         """
     )
     for date in ("2024-02-15", "2024-02-16", "2024-02-20"):

@@ -78,7 +78,8 @@ def test_a_split_alone_makes_no_history_stale_but_where_the_symbol_was_found(her
 @pytest.mark.parametrize(
     ("close", "volume", "is_stale"),
     [
-        (50.0, 2_000_000, False), (50 / 1.0019, 2_000_000, False), (50 / 1.0021, 2_000_000, True), (50 * 1.0021, 2_000_000, True),
+        (50.0, 2_000_000, False), (50 / 1.0019, 2_000_000, False), (50 / 1.0021, 2_000_000, True),
+        (50 * 1.0021, 2_000_000, True),
         (50.0, 2_004_000, False), (50.0, 2_004_020, True), (50.0, 1_996_010, False), (50.0, 1_996_000, True),
     ],
 )  # fmt: skip

@@ -23,15 +23,17 @@ def is_closed(name: str, previous_close: float) -> bool:
         )
         connection.execute(
             """
-            INSERT INTO stock_data BY NAME SELECT 'AAA' AS symbol, ?::DATE AS date, 100 AS open, 100 AS high, 100 AS low,
-                                                  100 AS close, 1 AS volume, now() AS fetched_at
+            INSERT INTO stock_data BY NAME
+            SELECT 'AAA' AS symbol, ?::DATE AS date, 100 AS open, 100 AS high, 100 AS low, 100 AS close, 1 AS volume,
+                   now() AS fetched_at
             """,
             [BEFORE],
         )
         connection.execute(
             """
             INSERT INTO symbol_snapshots BY NAME
-            SELECT unnest(?::DATE[]) AS date, 'AAA' AS symbol, unnest(?) AS name, unnest(?::DOUBLE[]) AS last_sale, 1.0 AS net_change
+            SELECT unnest(?::DATE[]) AS date, 'AAA' AS symbol, unnest(?) AS name, unnest(?::DOUBLE[]) AS last_sale,
+                   1.0 AS net_change
             """,
             [[BEFORE, DAY], [NAME, name], [101.0, previous_close + 1]],
         )

@@ -90,7 +90,8 @@ def stored(data_dir: pathlib.Path) -> pathlib.Path:
             "INSERT INTO corporate_actions (symbol, date, kind, value) VALUES ('K01', ?, 'split', 4)", [LAST]
         )
         connection.execute(
-            "INSERT INTO rejected_bars (symbol, date, open, high, low, close, volume, rule, rejected_at) VALUES ('<K02>', ?, 1, 2, 3, 4, 5, '<u>low above high</u>', now())",
+            "INSERT INTO rejected_bars (symbol, date, open, high, low, close, volume, rule, rejected_at) "
+            "VALUES ('<K02>', ?, 1, 2, 3, 4, 5, '<u>low above high</u>', now())",
             [LAST],
         )
     return data_dir
@@ -358,7 +359,9 @@ def test_durations_are_compared_with_earlier_sessions(stored: pathlib.Path) -> N
             (LAST, 30.0, 3),
         ):
             connection.execute(
-                "INSERT INTO task_runs (pipeline, task, date, started_at, duration_seconds, status, try_number, combined, run_id) VALUES ('DailyPipeline', 'CollectPrices', ?, now(), ?, 'done', 1, ?, 'r')",
+                "INSERT INTO task_runs "
+                "(pipeline, task, date, started_at, duration_seconds, status, try_number, combined, run_id) "
+                "VALUES ('DailyPipeline', 'CollectPrices', ?, now(), ?, 'done', 1, ?, 'r')",
                 [day, seconds, combined],
             )
         page = Page(page_of(connection, LAST))
@@ -386,8 +389,8 @@ def test_index_links_every_page_and_orders_rules_by_priority(stored: pathlib.Pat
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (244_943_320_000.0, "244.9 B"), (6_567_600, "6.6 M"), (29.6478, "29.65"), (0.0, "0"), (-1234567.0, "-1.2 M"),
-     (860573.4, "860,573"), (4, "4"), ("<b>", "<b>"), (True, "True"), (float("inf"), "inf T")],
+    [(None, "–"), (244_943_320_000.0, "244.9 B"), (6_567_600, "6.6 M"), (29.6478, "29.65"), (0.0, "0"),
+     (-1234567.0, "-1.2 M"), (860573.4, "860,573"), (4, "4"), ("<b>", "<b>"), (True, "True"), (float("inf"), "inf T")],
 )  # fmt: skip
 def test_compact_value(value: object, text: str) -> None:
     assert compact(value) == text
@@ -398,14 +401,16 @@ def fill_listing(connection: duckdb.DuckDBPyConnection, days: list[dt.date]) -> 
     connection.execute(
         """
         INSERT INTO daily_watchlist BY NAME
-        SELECT b.date AS scan_date, b.symbol, w.scan_reason, w.priority, b.close AS close_price, b.volume, w.rule_version
+        SELECT b.date AS scan_date, b.symbol, w.scan_reason, w.priority, b.close AS close_price, b.volume,
+               w.rule_version
         FROM stock_data b, (FROM daily_watchlist WHERE scan_date = $last ORDER BY priority LIMIT 1) w
         WHERE list_contains($days, b.date) AND b.symbol < 'K06'
         """,
         {"last": LAST, "days": days},
     )
     connection.execute(
-        "INSERT INTO price_coverage BY NAME SELECT symbol, date, 'stored' AS state FROM stock_data WHERE list_contains($days, date)",
+        "INSERT INTO price_coverage BY NAME "
+        "SELECT symbol, date, 'stored' AS state FROM stock_data WHERE list_contains($days, date)",
         {"days": days},
     )
     connection.execute(

@@ -1,4 +1,4 @@
-"""Pages as a browser shows them: what fits, what the scripts do, what everybody can read, and that nothing is asked for."""
+"""Pages as a browser shows them: what fits, what the scripts do, what all can read, and that nothing is asked for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ pytestmark = pytest.mark.browser
 WIDTHS = {390: 844, 768: 1024, 1400: 900}
 #: Rows of the list that are seen without scrolling, at the least.
 SEEN = {390: 8, 1400: 20}
-AXE = "axe.run(document, {resultTypes: ['violations']}).then(found => JSON.stringify(found.violations.map(one => [one.id, one.nodes[0].html])))"
+AXE = (
+    "axe.run(document, {resultTypes: ['violations']})"
+    ".then(found => JSON.stringify(found.violations.map(one => [one.id, one.nodes[0].html])))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +101,8 @@ def test_the_list_is_seen_without_scrolling(browser: Browser, pages: dict[str, p
     show(browser, pages["report"], width)
     seen = asked(
         browser,
-        "[...document.querySelectorAll('tr.hit')].filter(row => row.getBoundingClientRect().bottom <= innerHeight).length",
+        "[...document.querySelectorAll('tr.hit')]"
+        ".filter(row => row.getBoundingClientRect().bottom <= innerHeight).length",
     )
     assert seen >= SEEN[width]
 
@@ -106,7 +110,10 @@ def test_the_list_is_seen_without_scrolling(browser: Browser, pages: dict[str, p
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_number_of_the_list_is_cut(browser: Browser, pages: dict[str, pathlib.Path], width: int) -> None:
     show(browser, pages["report"], width)
-    cut = "[...document.querySelectorAll('.hit .number, .open-chart')].filter(cell => cell.scrollWidth > cell.clientWidth + 1 && cell.clientWidth).length"
+    cut = (
+        "[...document.querySelectorAll('.hit .number, .open-chart')]"
+        ".filter(cell => cell.scrollWidth > cell.clientWidth + 1 && cell.clientWidth).length"
+    )
     assert asked(browser, cut) == 0
 
 
@@ -127,7 +134,10 @@ def test_a_row_opens_a_chart_whose_cross_hair_reads_the_stored_numbers(
     day = text.split()[0]
     assert day == str(SESSIONS[-4])
     assert told(text)[:4] == pytest.approx(bars[day][:4], abs=0.006)
-    drawn = "(() => { const c = document.querySelector('tr.open canvas'); return new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size })()"
+    drawn = (
+        "(() => { const c = document.querySelector('tr.open canvas'); "
+        "return new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size })()"
+    )
     assert browser.evaluate(drawn) > 20, "the canvas has colours"
 
 
@@ -156,7 +166,10 @@ def told(text: str) -> list[float]:
 def test_ranges_of_a_chart_are_six_months_a_year_and_all(browser: Browser, pages: dict[str, pathlib.Path]) -> None:
     show(browser, pages["symbol"])
     browser.wait_for("document.querySelector('canvas')")
-    first = "document.querySelector('canvas').dispatchEvent(new PointerEvent('pointermove', {clientX: 0})); document.querySelector('.read').textContent.split(' ')[0]"
+    first = (
+        "document.querySelector('canvas').dispatchEvent(new PointerEvent('pointermove', {clientX: 0})); "
+        "document.querySelector('.read').textContent.split(' ')[0]"
+    )
     wide = "document.querySelector('canvas').getBoundingClientRect().left"
     starts = []
     for name in ("6 months", "All"):
@@ -181,7 +194,10 @@ def test_j_and_k_go_through_the_charts(browser: Browser, pages: dict[str, pathli
 
 def test_a_click_on_a_heading_sorts_within_each_rule(browser: Browser, pages: dict[str, pathlib.Path]) -> None:
     show(browser, pages["report"])
-    column = "[...document.querySelectorAll('tbody')].map(body => [...body.querySelectorAll('[data-column=rsi_14]')].map(cell => +cell.dataset.value))"
+    column = (
+        "[...document.querySelectorAll('tbody')]"
+        ".map(body => [...body.querySelectorAll('[data-column=rsi_14]')].map(cell => +cell.dataset.value))"
+    )
     before = asked(browser, column)
     browser.click("button[data-sort=rsi_14]")
     assert asked(browser, column) == [sorted(group, reverse=True) for group in before]
@@ -194,12 +210,14 @@ def test_a_click_on_a_heading_sorts_within_each_rule(browser: Browser, pages: di
 def test_a_filter_leaves_what_it_names_and_the_file_has_that(browser: Browser, pages: dict[str, pathlib.Path]) -> None:
     show(browser, pages["report"])
     browser.evaluate(
-        "document.getElementById('filter').value = 'k09'; document.getElementById('filter').dispatchEvent(new Event('input'))"
+        "document.getElementById('filter').value = 'k09'; "
+        "document.getElementById('filter').dispatchEvent(new Event('input'))"
     )
     visible = "[...document.querySelectorAll('tr.hit')].filter(row => row.offsetHeight).map(row => row.dataset.symbol)"
     assert asked(browser, visible) == ["K09"]
     browser.evaluate(
-        "window.made = []; URL.createObjectURL = blob => { window.made.push(blob); return '#' }; document.getElementById('csv').click()"
+        "window.made = []; URL.createObjectURL = blob => { window.made.push(blob); return '#' }; "
+        "document.getElementById('csv').click()"
     )
     header, line = browser.evaluate("window.made[0].text()").strip().split("\r\n")
     assert header.startswith("session,rule,symbol,name") or header.split(",")[0].strip('"') == "session"
@@ -213,7 +231,8 @@ def test_a_name_that_looks_like_a_formula_is_no_formula_in_the_file(
     show(browser, pages["report"])
     browser.evaluate("document.querySelector('tr.hit').dataset.name = '=HYPERLINK(\"x\")'")
     browser.evaluate(
-        "window.made = []; URL.createObjectURL = blob => { window.made.push(blob); return '#' }; document.getElementById('csv').click()"
+        "window.made = []; URL.createObjectURL = blob => { window.made.push(blob); return '#' }; "
+        "document.getElementById('csv').click()"
     )
     assert '"\'=HYPERLINK(""x"")"' in browser.evaluate("window.made[0].text()").splitlines()[1]
 
@@ -242,7 +261,10 @@ def test_without_a_script_the_list_says_enough(browser: Browser, pages: dict[str
 
 def test_on_paper_the_list_is_whole_and_nothing_else_is_there(browser: Browser, pages: dict[str, pathlib.Path]) -> None:
     show(browser, pages["report"], media="print")
-    heights = "['nav', '#tools', '.chart', 'tr.hit', '.spark'].map(one => document.querySelector(one).getBoundingClientRect().height > 0)"
+    heights = (
+        "['nav', '#tools', '.chart', 'tr.hit', '.spark']"
+        ".map(one => document.querySelector(one).getBoundingClientRect().height > 0)"
+    )
     assert asked(browser, heights) == [False, False, False, True, True]
 
 

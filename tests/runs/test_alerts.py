@@ -117,7 +117,8 @@ def test_a_date_that_is_done_after_all_is_told_once(slack):
     assert messages(slack) == []  # the date is not done yet
     runs(*(("DailyPipeline", day, "done", "") for day in DAYS[:2]), at=T0 + 120)
     assert messages(slack) == [
-        "RECOVERED DailyPipeline: 2024-01-01, 2024-01-02 done, after 2 failures of CollectPrices since 2024-02-16 22:00 UTC"
+        "RECOVERED DailyPipeline: 2024-01-01, 2024-01-02 done, "
+        "after 2 failures of CollectPrices since 2024-02-16 22:00 UTC"
     ]
     runs(("DailyPipeline", DAYS[2], "done", ""), at=T0 + 180)
     assert len(messages(slack)) == 1

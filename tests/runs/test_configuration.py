@@ -97,8 +97,14 @@ def operators_file(tmp_path, monkeypatch):
     ("text", "says"),
     [
         ("[qualty]\nmin_coverage = 0.9", "a section [qualty] that nobody reads; the nearest one is quality"),
-        ("[quality]\nmin_coverge = 0.9", "a setting [quality] min_coverge that nobody reads; the nearest one is min_coverage"),
-        ("[spark]\ndriver_memry = 1g", "a setting [spark] driver_memry that nobody reads; the nearest one is driver_memory"),
+        (
+            "[quality]\nmin_coverge = 0.9",
+            "a setting [quality] min_coverge that nobody reads; the nearest one is min_coverage",
+        ),
+        (
+            "[spark]\ndriver_memry = 1g",
+            "a setting [spark] driver_memry that nobody reads; the nearest one is driver_memory",
+        ),
         ("[spark_runtime]\njava = /x", "a setting [spark_runtime] java that nobody reads"),
         ("[core]\nworker = 2", "a setting [core] worker that nobody reads; the nearest one is workers"),
     ],
@@ -177,7 +183,8 @@ def test_a_value_on_the_command_line_is_refused_before_anything_is_done(market, 
 
 @pytest.mark.parametrize(
     ("argument", "meant"),
-    [("--storage-data-di", "--storage-data-dir"), ("--yahoo-base=http://x", "--yahoo-base-url"), ("--loc", "--local-scheduler"), ("--dat", "--date")],
+    [("--storage-data-di", "--storage-data-dir"), ("--yahoo-base=http://x", "--yahoo-base-url"),
+     ("--loc", "--local-scheduler"), ("--dat", "--date")],
 )  # fmt: skip
 def test_an_abbreviated_option_is_refused(argument, meant):
     with pytest.raises(CommandLineError, match=f"write it whole: {meant}"):

@@ -66,13 +66,16 @@ FAILED = line("a", "failed", 1.0, "down")
     ("words", "local", "command"),
     [
         (
-            ("DailyPipeline", "--date", DAY, "--storage-data-dir", "my data", "--yahoo-base-url", "http://x", "--workers", "2"),
+            ("DailyPipeline", "--date", DAY, "--storage-data-dir", "my data", "--yahoo-base-url", "http://x",
+             "--workers", "2"),
             True,
-            f"luigi --module pipeline DailyPipeline --date {DAY} --workers 2 --yahoo-base-url http://x --storage-data-dir 'my data'",
+            f"luigi --module pipeline DailyPipeline --date {DAY} --workers 2 --yahoo-base-url http://x "
+            "--storage-data-dir 'my data'",
         ),
         (("ManualFullSync", "--date", DAY), True, f"luigi --module pipeline ManualFullSync --date {DAY}"),
         (
-            ("RangeTradingDays", "--of", "DailyPipeline", "--start", "2024-02-01", "--stop", "2024-03-01", "--workers=2"),
+            ("RangeTradingDays", "--of", "DailyPipeline", "--start", "2024-02-01", "--stop", "2024-03-01",
+             "--workers=2"),
             True,
             f"luigi --module pipeline DailyPipeline --date {DAY} --workers=2",
         ),

@@ -23,7 +23,8 @@ DAY = "2024-02-16"
 
 def line(task_id, status, at, error="", dates=(DAY,), task="CollectPrices"):
     return json.dumps({
-        "id": f"{task_id}-{at}", "task_id": task_id, "task": task, "dates": list(dates), "at": at, "status": status, "error": error,
+        "id": f"{task_id}-{at}", "task_id": task_id, "task": task, "dates": list(dates), "at": at, "status": status,
+        "error": error,
     }) + "\n"  # fmt: skip
 
 
@@ -165,7 +166,8 @@ def test_a_locked_database_keeps_the_journal_for_the_next_run(data_dir, settings
     with writing():
         pass
     settings("storage", lock_timeout=0.1)
-    hold = f"import duckdb, sys; c = duckdb.connect({str(data_dir / 'stock_data.duckdb')!r}); print(1, flush=True); sys.stdin.read()"
+    database = str(data_dir / "stock_data.duckdb")
+    hold = f"import duckdb, sys; c = duckdb.connect({database!r}); print(1, flush=True); sys.stdin.read()"
     holder = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdout is not None
     holder.stdout.readline()

@@ -1,4 +1,4 @@
-"""Our central scheduler, real: what it serves, what it remembers, and two workers, a dead one and a restart of its own."""
+"""Our central scheduler, real: what it serves and remembers, and two workers, a dead one and a restart of its own."""
 
 from __future__ import annotations
 

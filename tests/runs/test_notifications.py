@@ -18,9 +18,9 @@ SECRET = "T0KEN-of-the-channel"
 
 
 class Receiver:
-    """A webhook server; `answers` are the status codes it gives, in turn, 200 when there are none; `patience` its Retry-After.
+    """A webhook server that gives the status codes `answers` in turn, and 200 when there are none.
 
-    `place` is where it sends on to.
+    `patience` is its Retry-After, and `place` is where it sends on to.
     """
 
     def __init__(self):

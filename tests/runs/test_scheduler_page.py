@@ -113,11 +113,13 @@ def add(luigid: Luigid, **facts: Any) -> int:
 
 
 ODD = [
-    {"priority": "high"}, {"priority": None}, {"priority": float("nan")}, {"priority": float("inf")}, {"priority": True},
+    {"priority": "high"}, {"priority": None}, {"priority": float("nan")}, {"priority": float("inf")},
+    {"priority": True},
     {"resources": ["duckdb"]}, {"resources": {"duckdb": None}}, {"resources": {"duckdb": "1"}}, {"resources": 1},
     {"status": "FOO"}, {"status": None}, {"status": ""}, {"deps": [1]}, {"deps": [["a"]]}, {"deps": "Other_1"},
     {"params": {"date": None}}, {"params": {"date": ["2024-02-16"]}}, {"params": []}, {"family": 1}, {"task_id": ""},
-    {"task_id": None}, {"task_id": ["a"]}, {"tracking_url": "javascript:alert(1)"}, {"tracking_url": "data:text/html,x"},
+    {"task_id": None}, {"task_id": ["a"]}, {"tracking_url": "javascript:alert(1)"},
+    {"tracking_url": "data:text/html,x"},
     {"retry_policy_dict": {"retry_count": "1"}}, {"worker": None}, {"worker": 1}, {"expl": {}}, {"owners": "me"},
     {"family": "x\ny"}, {"unknown": 1}, {"runnable": "yes"}, {"batch_id": 1},
 ]  # fmt: skip
@@ -143,7 +145,9 @@ VALUES = st.recursive(
         None, True, False, 0, -1, 1.5, 10**400, float("nan"), float("inf"), "", "Good_1", "Good", WORKER, "PENDING",
         "RUNNING", "DISABLED", "http://x/", "javascript:x", "\x00", "workers", "retry_count", "duckdb", "date",
     ]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["date", "duckdb", "retry_count"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["date", "duckdb", "retry_count"]), inner)
+    ),
     max_leaves=4,
 )  # fmt: skip
 NAMES = st.sampled_from([

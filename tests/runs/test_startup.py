@@ -120,7 +120,7 @@ print("went on", luigi.build([pipeline.DailyPipeline(date=datetime.date(2024, 2,
 
 
 def test_a_program_that_is_no_run_gets_the_tasks_and_nothing_else(tmp_path):
-    """No argument of it is parsed (a run would refuse these), no lock is taken, nothing ends it; a Saturday has no work."""
+    """No argument is parsed (a run would refuse these), no lock is taken, nothing ends it; a Saturday has no work."""
     settings = tmp_path / "luigi.cfg"
     settings.write_text(f"[storage]\ndata_dir = {tmp_path / 'data'}\n", encoding="utf-8")
     said = subprocess.run(
@@ -146,7 +146,10 @@ def test_any_other_error_keeps_it():
 
 
 def test_a_traceback_inside_a_message_is_cut_down_to_our_error():
-    text = 'before\nTraceback (most recent call last):\n  File "a.py", line 1, in b\npipeline.errors.CoverageError: too few\n'
+    text = (
+        'before\nTraceback (most recent call last):\n  File "a.py", line 1, in b\n'
+        "pipeline.errors.CoverageError: too few\n"
+    )
     logged = logging.LogRecord("luigi-interface", logging.ERROR, "x.py", 1, text, (), None)
     assert log.plain_errors(logged)
     assert logged.getMessage() == "before\ntoo few\n"

@@ -90,7 +90,8 @@ def show_graph(page, luigid):
     page.evaluate("location.reload()")
     names = [stage.__name__ for stage in (DailyPipeline, GenerateReport, CollectPrices, CollectSymbols)]
     page.wait_for(
-        f"{names}.every(name => [...document.querySelectorAll('svg text')].some(text => text.textContent.includes(name)))"
+        f"{names}.every(name => "
+        "[...document.querySelectorAll('svg text')].some(text => text.textContent.includes(name)))"
     )
 
 
@@ -141,7 +142,8 @@ def test_a_status_message_with_markup_runs_nothing(page, luigid):
     page.wait_for("document.querySelector('#taskTable')")
     post = """
         async (name, facts) => (await fetch('/api/' + name, {method: 'POST',
-            headers: {'Content-Type': 'application/x-www-form-urlencoded'}, body: 'data=' + encodeURIComponent(JSON.stringify(facts))})).status
+            headers: {'Content-Type': 'application/x-www-form-urlencoded'},
+            body: 'data=' + encodeURIComponent(JSON.stringify(facts))})).status
     """
     page.evaluate(f"({post})('add_task', {{task_id: 'Marked_up', worker: 'w', family: 'Marked', status: 'RUNNING'}})")
     page.evaluate(f"({post})('set_task_status_message', {{task_id: 'Marked_up', status_message: '{MARKUP}'}})")

@@ -1,4 +1,4 @@
-"""The folder of Parquet and CSV files as a source: written here with DuckDB and by hand, and against its documentation."""
+"""The folder of Parquet and CSV files as a source: written with DuckDB and by hand, and against its documentation."""
 
 import datetime as dt
 import os
@@ -121,9 +121,10 @@ def test_reads_all_columns_of_a_parquet_listing(vendor):
     put_parquet(
         vendor,
         "listings/all.parquet",
-        "SELECT 'AAPL' AS Symbol, 'Apple' AS NAME, 2.8e12 AS Market_Cap, TIMESTAMP '2024-02-16 00:00:00' AS date, 'Technology' AS sector, "
-        "'Computers' AS industry, 'United States' AS country, 1980.0 AS ipo_year, 182.31 AS last_sale, -1.55 AS net_change, "
-        "5368709120.0 AS volume, 'ignored' AS extra UNION ALL SELECT NULL, 'no symbol', 'NaN', NULL, NULL, NULL, NULL, 'NaN', NULL, NULL, NULL, NULL",
+        "SELECT 'AAPL' AS Symbol, 'Apple' AS NAME, 2.8e12 AS Market_Cap, TIMESTAMP '2024-02-16 00:00:00' AS date, "
+        "'Technology' AS sector, 'Computers' AS industry, 'United States' AS country, 1980.0 AS ipo_year, "
+        "182.31 AS last_sale, -1.55 AS net_change, 5368709120.0 AS volume, 'ignored' AS extra "
+        "UNION ALL SELECT NULL, 'no symbol', 'NaN', NULL, NULL, NULL, NULL, 'NaN', NULL, NULL, NULL, NULL",
     )
     expected = Company(
         "AAPL", "Apple", "Technology", "Computers", "United States", 2.8e12, 1980, 182.31, -1.55, 5368709120
@@ -164,7 +165,8 @@ def test_lands_batches_in_the_order_asked_and_nothing_twice(vendor):
     put_parquet(
         vendor,
         "bars/all.parquet",
-        "SELECT 'S' || s AS symbol, DATE '2024-02-01' + d::INT AS date, 1.0 AS open, 2.0 AS high, 0.5 AS low, s + d / 100 AS close, "
+        "SELECT 'S' || s AS symbol, DATE '2024-02-01' + d::INT AS date, "
+        "1.0 AS open, 2.0 AS high, 0.5 AS low, s + d / 100 AS close, "
         "3000000000 AS volume FROM range(150) a(s), range(10) b(d)",
     )
     requests = [(f"S{number}", dt.date(2024, 2, 3), dt.date(2024, 2, 5)) for number in reversed(range(150))]
@@ -200,7 +202,8 @@ def test_a_later_file_corrects_a_bar(vendor):
     put_parquet(
         vendor,
         "bars/2024-correction.parquet",
-        "SELECT 'NA' AS symbol, DATE '2024-02-16' AS date, 9.0 AS open, 9.0 AS high, 9.0 AS low, 9.0 AS close, 9 AS volume",
+        "SELECT 'NA' AS symbol, DATE '2024-02-16' AS date, "
+        "9.0 AS open, 9.0 AS high, 9.0 AS low, 9.0 AS close, 9 AS volume",
     )
     assert [row["close"] for row in collected(vendor, ("NA", FIRST, LAST))] == [1.94]  # "-" sorts before "."
     (vendor / "raw" / "batch-0001.parquet").unlink()

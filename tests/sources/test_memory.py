@@ -1,4 +1,4 @@
-"""What a hostile listing costs in memory, beside what a good one does: processes of their own, measured by the kernel."""
+"""What a hostile listing costs in memory, beside a good one: processes of their own, measured by the kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tests.support.stranger import Stranger, sized
 #: The largest listing of the replayed evenings had so many rows.
 ROWS = 4500
 ROW = {
-    "symbol": "AAPL", "name": "Apple Inc. Common Stock", "lastsale": "$182.31", "netchange": "-1.55", "pctchange": "-0.843%",
+    "symbol": "AAPL", "name": "Apple Inc. Common Stock", "lastsale": "$182.31", "netchange": "-1.55",
+    "pctchange": "-0.843%",
     "volume": "49700778", "marketCap": "2815209325110.00", "country": "United States", "ipoyear": "1980",
     "industry": "Computer Manufacturing", "sector": "Technology", "url": "/market-activity/stocks/aapl",
 }  # fmt: skip

@@ -22,7 +22,8 @@ from urllib.request import Request, urlopen
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-port=0",
     "--window-size=1300,1250", "--hide-scrollbars",
 )  # fmt: skip
@@ -116,7 +117,8 @@ class Browser:
         deadline = time.monotonic() + seconds
         while not (
             value := self._value(
-                f"(() => {{ try {{ const value = {script}; return value instanceof Node || value }} catch (e) {{ return null }} }})()"
+                f"(() => {{ try {{ const value = {script}; return value instanceof Node || value }} "
+                "catch (e) { return null } })()"
             )
         ):
             assert time.monotonic() < deadline, f"in vain: {script}\n{self.text()[:3000]}"

@@ -1,4 +1,4 @@
-"""A real standalone Spark cluster on the loopback, of the installed pyspark: one master, and workers of one core each."""
+"""A real standalone Spark cluster on loopback, of the installed pyspark: one master, and workers of one core each."""
 
 from __future__ import annotations
 

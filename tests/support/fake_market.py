@@ -34,8 +34,8 @@ SCREENER = "/api/screener/stocks"
 class Fault:
     """What a symbol answers instead of its chart, the first `times` times (None: always).
 
-    `kind`: an HTTP status ("404", "400", "401", "429", "500", ...), or hang, reset, garbage, html, empty (no session in the
-    range), null (the newest session has no values) or live (one more row, of the day after the range).
+    `kind`: an HTTP status ("404", "400", "401", "429", "500", ...), or hang, reset, garbage, html, empty (no session in
+    the range), null (the newest session has no values) or live (one more row, of the day after the range).
     """
 
     kind: str
@@ -69,7 +69,10 @@ def bar(symbol: str, day: dt.date) -> tuple[float, float, float, float, int]:
 
 
 class FakeMarket:
-    """The server, for the time of a `with` block. `requests` counts the chart requests of each symbol, as Yahoo spells it."""
+    """The server, for the time of a `with` block.
+
+    `requests` counts the chart requests of each symbol, as Yahoo spells it.
+    """
 
     def __init__(
         self, symbols: Sequence[str] = (), sessions: Sequence[dt.date] | None = None, latency: float = 0.0
@@ -170,7 +173,7 @@ class FakeMarket:
         return {name: events for name, events in (("splits", splits), ("dividends", dividends)) if events}
 
     def screener(self, exchange: str = "nasdaq") -> dict[str, Any]:
-        """The listing of the newest session, of whatever exchange: companies in the order of `symbols`, the largest first."""
+        """The listing of the newest session, of any exchange: companies in the order of `symbols`, largest first."""
         rows = []
         for place, symbol in enumerate(self.symbols):
             close, before = (bar(symbol, day)[3] for day in (self.sessions[-1], self.sessions[-2]))

@@ -1,7 +1,7 @@
 """The pipeline with one mistake in it: `luigi --module tests.support.faulty ...`, with FAULT naming where it is.
 
-FAULT is the place of a function, `module:name` or `module:Class.name`; FAULT_IF the words that one of its arguments has to
-hold, when not every call is to fail.
+FAULT is the place of a function, `module:name` or `module:Class.name`; FAULT_IF the words that one of its arguments has
+to hold, when not every call is to fail.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whole answers, written down in tests/frozen/ and compared whole: what changed is seen as a diff, and renewed on purpose.
+"""Whole answers, written down in tests/frozen/ and compared whole: a change is seen as a diff, and renewed on purpose.
 
     scripts/test tests/test_frozen.py --renew
 
@@ -59,7 +59,10 @@ def assert_frozen(name: str, text: str, *, renew: bool) -> None:
 
 
 def assert_frozen_tables(name: str, tables: dict[str, list[tuple[Any, ...]]], *, renew: bool = False) -> None:
-    """Compare what `results` found with tests/frozen/NAME, as `assert_same` does, or write it. Bars are a digest there."""
+    """Compare what `results` found with tests/frozen/NAME, as `assert_same` does, or write it.
+
+    Bars are a digest there.
+    """
     found = {table: [[_plain(value) for value in row] for row in rows] for table, rows in tables.items()}
     bars = "\n".join(map(str, found["stock_data"]))
     found["stock_data"] = [[len(found["stock_data"]), hashlib.sha256(bars.encode()).hexdigest()]]

@@ -123,6 +123,7 @@ def list_symbol(
 ) -> None:
     """The symbol in the listing of a session."""
     connection.execute(
-        "INSERT INTO symbol_snapshots (date, symbol, name, market_cap, last_sale, net_change, volume) VALUES (?, ?, ?, 1e9, ?, ?, ?)",
+        "INSERT INTO symbol_snapshots (date, symbol, name, market_cap, last_sale, net_change, volume) "
+        "VALUES (?, ?, ?, 1e9, ?, ?, ?)",
         [day, symbol, f"{symbol} Inc. Common Stock", last_sale, net_change, volume],
     )

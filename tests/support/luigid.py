@@ -32,7 +32,7 @@ def changed_settings(folder: pathlib.Path, **sections: dict[str, object]) -> dic
 
 
 class Luigid:
-    """`python -m pipeline.runs.luigid` on a port of its own, with what it keeps below `folder`; does not retry by itself.
+    """`python -m pipeline.runs.luigid` on a port of its own, with its state below `folder`; does not retry by itself.
 
     `settings` is the variable that a run under it needs, which has the sections of its settings, too.
     """

@@ -45,7 +45,8 @@ class Way:
     workers: int
 
     def __str__(self) -> str:
-        return f"{self.command}, {'luigid' if self.has_luigid else 'local'}, {self.workers} worker{'s'[: self.workers - 1]}"
+        scheduler = "luigid" if self.has_luigid else "local"
+        return f"{self.command}, {scheduler}, {self.workers} worker{'s'[: self.workers - 1]}"
 
 
 WAYS = [Way(command, luigid, workers) for command in COMMANDS for luigid in (False, True) for workers in (1, 2)]
@@ -214,7 +215,7 @@ def _moment(line: str, folder: pathlib.Path) -> tuple[str, str]:
     return kind, detail.replace(f"{folder}/data/", "").replace(str(folder), "")
 
 
-#: What may happen at a moment of each kind; "cut": the run is lost with all of its processes, as a copy of the disk has it.
+#: What may happen at a moment of each kind; "cut": the run is lost with all processes, as a copy of the disk has it.
 ACTIONS = {
     "rename": ("cut-after", "kill-before", "full", "cut-before"),
     "commit": ("cut-after", "kill-after", "full", "stop", "cut-before"),

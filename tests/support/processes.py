@@ -13,13 +13,13 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def adopt_orphans() -> None:
-    """Become, on Linux, the parent of descendants whose parent has ended: none of them leaves the sight of `children`."""
+    """Become, on Linux, the parent of descendants whose parent has ended: none leaves the sight of `children`."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def children() -> frozenset[psutil.Process]:
-    """The processes directly below this one. Python's own resource tracker, which lives as long as it, is not among them."""
+    """The processes directly below this one. Python's own resource tracker, which lives as long, is not among them."""
     return frozenset(process for process in psutil.Process().children() if "resource_tracker" not in told(process))
 
 

@@ -1,4 +1,4 @@
-"""Real servers for the tests: a Redis-compatible one from PyPI, or the platform's redis-server; and one that takes e-mail."""
+"""Real servers for tests: a Redis-compatible one from PyPI, or the platform's redis-server; one that takes e-mail."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def is_before_seven(command: str) -> bool:
 
 
 class RedisServer:
-    """A server process with a folder of its own; `options` are those of its configuration file, `arguments` of its command."""
+    """A server process with a folder of its own.
+
+    `options` are those of its configuration file, `arguments` those of its command.
+    """
 
     def __init__(self, folder: pathlib.Path, *arguments: str, **options: object) -> None:
         self.arguments = arguments
@@ -105,7 +108,7 @@ class RedisServer:
 
 
 class TlsGate(socketserver.ThreadingTCPServer):
-    """A port that speaks TLS and hands everything on to a plain server behind it. Its certificate is of the tests alone."""
+    """A port that speaks TLS and hands all on to a plain server behind it. Its certificate is of the tests alone."""
 
     daemon_threads = True
     certificate = pathlib.Path(__file__).with_name("tls") / "loopback.pem"

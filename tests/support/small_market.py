@@ -3,8 +3,9 @@
     with SmallMarket() as market:
         market.as_of = dt.date(2024, 2, 16)   # nothing later exists for a client
 
-60 companies over the last 430 sessions of the exchange up to 2024-02-21; sessions and holidays are real. Prices are a random walk of
-each symbol's own. Prices and volumes before a split are restated from the day on which it takes effect, as Yahoo does.
+60 companies over the last 430 sessions of the exchange up to 2024-02-21; sessions and holidays are real. Prices are a
+random walk of each symbol's own. Prices and volumes before a split are restated from the day on which it takes effect,
+as Yahoo does.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ class SmallMarket(FakeMarket):
         return {
             "symbol": symbol, "name": NAMES.get(symbol, f"{symbol} Inc. Common Stock"), "lastsale": f"${bar[3]:.2f}",
             "netchange": f"{bar[3] - before[3]:.2f}", "pctchange": f"{100 * (bar[3] / before[3] - 1):.3f}%",
-            "volume": str(bar[4] if symbol != THIN or SESSIONS.index(newest[-1]) % 3 == 0 else 0), "marketCap": f"{cap:.2f}", "country": "United States", "ipoyear": "2001",
+            "volume": str(bar[4] if symbol != THIN or SESSIONS.index(newest[-1]) % 3 == 0 else 0),
+            "marketCap": f"{cap:.2f}", "country": "United States", "ipoyear": "2001",
             "industry": "Software", "sector": "Technology", "url": f"/market-activity/stocks/{symbol.lower()}",
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Stands in for `spark-submit` where a test is about something else: the job's own code, file by file, without a JVM."""
+"""Stands in for `spark-submit` where a test is about other things: the job's own code, file by file, without a JVM."""
 
 from __future__ import annotations
 

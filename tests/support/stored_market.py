@@ -67,7 +67,8 @@ def fill(connection: DuckDBPyConnection, done: Sequence[dt.date]) -> None:
     connection.execute("INSERT INTO stock_data BY NAME SELECT *, now() AS fetched_at FROM filled")
     connection.execute("INSERT INTO technical_indicators BY NAME FROM computed")
     connection.execute(
-        "INSERT INTO price_coverage BY NAME SELECT symbol, date, 'stored' AS state FROM filled WHERE list_contains($done, date)",
+        "INSERT INTO price_coverage BY NAME "
+        "SELECT symbol, date, 'stored' AS state FROM filled WHERE list_contains($done, date)",
         {"done": list(done)},
     )
     connection.unregister("filled")

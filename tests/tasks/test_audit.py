@@ -23,7 +23,8 @@ from tests.support.small_market import LAST, SESSIONS, SPLIT, SmallMarket
 EVE = SESSIONS[-2]
 BASIS = "UPDATE stock_data SET open = open * 2, high = high * 2, low = low * 2, close = close * 2, volume = volume // 2"
 DAMAGES = {
-    "S02": "UPDATE stock_data SET close = close * 1.04, high = high * 1.04 WHERE symbol = 'S02' AND date = DATE '2023-06-01'",
+    "S02": "UPDATE stock_data SET close = close * 1.04, high = high * 1.04 "
+    "WHERE symbol = 'S02' AND date = DATE '2023-06-01'",
     "S03": "UPDATE stock_data SET volume = volume + 1 WHERE symbol = 'S03' AND date = DATE '2023-06-01'",
     "S04": "DELETE FROM stock_data WHERE symbol = 'S04' AND date BETWEEN '2023-06-01' AND '2023-06-30'",
     "S05": f"{BASIS} WHERE symbol = 'S05' AND date BETWEEN '2023-06-01' AND '2023-07-30'",
@@ -120,7 +121,8 @@ def test_an_audit_that_is_not_believed_fails_no_session_and_is_repeated_the_next
     sound = bars()
     with writing() as connection:
         connection.execute(
-            "UPDATE stock_data SET close = close * (1 + day(date) / 100) WHERE symbol = 'NA' AND day(date) < 20 AND date < '2024-01-01'"
+            "UPDATE stock_data SET close = close * (1 + day(date) / 100) "
+            "WHERE symbol = 'NA' AND day(date) < 20 AND date < '2024-01-01'"
         )
     assert collected(stored, clock, EVE)
     assert ask("SELECT verdict, differed FROM audits WHERE symbol = 'NA'") == [("keep", 0)]

@@ -1,4 +1,4 @@
-"""The rules that all stages share: combined runs, a bad session among good ones, and kills between commit and marker."""
+"""The rules all stages share: combined runs, a bad session among good ones, and kills between commit and marker."""
 
 import datetime as dt
 from typing import ClassVar

@@ -32,7 +32,8 @@ def put(data_dir):
 
 @pytest.mark.parametrize(
     ("name", "kept"),
-    [("raw/symbols/2023-01-03/", 650), ("raw/prices/2023-01-03/", 650), ("raw/prices/2023-01-03.1/", 650), ("reports/2023-01-03.html", 400), ("logs/a.log", 30), ("work/indicators/2023-01-03/", 2)],
+    [("raw/symbols/2023-01-03/", 650), ("raw/prices/2023-01-03/", 650), ("raw/prices/2023-01-03.1/", 650),
+     ("reports/2023-01-03.html", 400), ("logs/a.log", 30), ("work/indicators/2023-01-03/", 2)],
 )  # fmt: skip
 def test_what_is_older_than_its_retention_goes(put, name, kept):
     path = put(name, days=kept + 0.1)
@@ -44,8 +45,9 @@ def test_what_is_older_than_its_retention_goes(put, name, kept):
 @pytest.mark.parametrize(
     "name",
     [
-        "stock_data.duckdb", "stock_data.duckdb.wal", "run.lock", "replica/stock_data_replica.duckdb", "replica/manifest.json",
-        "backup/stock_data-20200101T000000.000000Z.duckdb", "markers/DailyPipeline/2020-01-02.json", "work/journal/host@1@2.00.jsonl",
+        "stock_data.duckdb", "stock_data.duckdb.wal", "run.lock", "replica/stock_data_replica.duckdb",
+        "replica/manifest.json", "backup/stock_data-20200101T000000.000000Z.duckdb",
+        "markers/DailyPipeline/2020-01-02.json", "work/journal/host@1@2.00.jsonl",
     ],
 )  # fmt: skip
 def test_what_never_goes(put, name):
@@ -54,9 +56,11 @@ def test_what_never_goes(put, name):
 
 
 UNFINISHED = [
-    "replica/.stock_data_replica.duckdb!{owner}.partial", "replica/.manifest.json!{owner}.partial", "reports/.2024-02-16.html!{owner}.partial",
-    "markers/CollectPrices/.2024-02-16.json!{owner}.partial", "raw/prices/2024-02-16/.batch-0001.parquet!{owner}.partial",
-    "raw/symbols/2024-02-16/.20240216T220000.json.gz!{owner}.partial", "backup/.stock_data-20240216T220000.000000Z.duckdb!{owner}.partial",
+    "replica/.stock_data_replica.duckdb!{owner}.partial", "replica/.manifest.json!{owner}.partial",
+    "reports/.2024-02-16.html!{owner}.partial", "markers/CollectPrices/.2024-02-16.json!{owner}.partial",
+    "raw/prices/2024-02-16/.batch-0001.parquet!{owner}.partial",
+    "raw/symbols/2024-02-16/.20240216T220000.json.gz!{owner}.partial",
+    "backup/.stock_data-20240216T220000.000000Z.duckdb!{owner}.partial",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Provisional bars become final, and what was found with them is amended: by the morning's task, or by the next day's run."""
+"""Provisional bars become final, what was found with them is amended: by the morning's task or the next day's run."""
 
 from __future__ import annotations
 
@@ -184,7 +184,10 @@ def test_the_next_days_run_makes_bars_final_of_companies_that_have_become_too_sm
     clock(LAST.year, LAST.month, LAST.day, 18, 0)
     forget()
     assert run_here(DailyPipeline(date=LAST))
-    small = "SELECT count(*) FROM stock_data WHERE date = ? AND symbol NOT IN (SELECT symbol FROM stock_data WHERE date = ?)"
+    small = (
+        "SELECT count(*) FROM stock_data "
+        "WHERE date = ? AND symbol NOT IN (SELECT symbol FROM stock_data WHERE date = ?)"
+    )
     assert ask(small, BEFORE, LAST)[0][0] > 20
     assert_final(evening, BEFORE)
 

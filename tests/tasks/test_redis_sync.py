@@ -199,7 +199,7 @@ def test_a_range_ends_with_its_last_day(redis, data):
 def test_the_daily_pipeline_is_run_first_and_not_touched_by_a_redis_that_is_down(
     here, redis, settings, redis_server, tmp_path
 ):
-    """The whole pipeline in this process: with Redis down all of it but the feed is done; the next run adds the feed."""
+    """The whole pipeline in this process: with Redis down all but the feed is done; the next run adds the feed."""
     here.as_of = dt.date(2024, 2, 16)
     settings("redis", url="redis://127.0.0.1:1/0", retries=0)
     assert not run_here(RedisWatchlistSync(date=here.as_of))

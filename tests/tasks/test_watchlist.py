@@ -26,7 +26,8 @@ def stored(data_dir: pathlib.Path) -> None:
 def lists() -> list[tuple[Any, ...]]:
     with writing() as connection:
         return connection.execute(
-            "SELECT scan_date, * EXCLUDE (scan_date, stored_at) FROM daily_watchlist ORDER BY scan_date, priority, symbol"
+            "SELECT scan_date, * EXCLUDE (scan_date, stored_at) FROM daily_watchlist "
+            "ORDER BY scan_date, priority, symbol"
         ).fetchall()
 
 
@@ -79,7 +80,8 @@ def test_marked_sessions_before_are_scanned_again_and_those_of_the_run_once(capl
         mark_stale(day)
     with writing() as connection:
         connection.execute(
-            "UPDATE stock_data SET close = 10 * close WHERE date = $day AND symbol = (SELECT min(symbol) FROM daily_watchlist WHERE scan_date = $day)",
+            "UPDATE stock_data SET close = 10 * close "
+            "WHERE date = $day AND symbol = (SELECT min(symbol) FROM daily_watchlist WHERE scan_date = $day)",
             {"day": DAYS[2]},
         )
     caplog.set_level("INFO", "pipeline")

@@ -41,7 +41,7 @@ def seen(stored: pathlib.Path) -> Callable[..., dict[str, tuple[Any, ...]]]:
 def test_a_bar_counts_for_a_session_when_it_was_delivered_for_it(
     seen: Callable[..., dict[str, tuple[Any, ...]]], state: str
 ) -> None:
-    """A bar of a symbol that ended the session in another state is one of an earlier answer, or of nobody knows what."""
+    """A bar of a symbol that ended the session in another state is of an earlier answer, or of nobody knows what."""
     assert SYMBOL in seen("SELECT ?, ?::DATE")
     found = seen(f"UPDATE price_coverage SET state = '{state}' WHERE symbol = ? AND date = ?")
     assert SYMBOL not in found and len(found) > 30

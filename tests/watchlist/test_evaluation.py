@@ -100,7 +100,7 @@ def hits_of(found: Evaluation) -> dict[dt.date, int]:
 
 
 def put_right(day: dt.date, moment: str, factor: float = 1.0, **before: float) -> None:
-    """Let K03 have had other values on the day until the moment; `factor`: by a split, which the versions are not on."""
+    """Let K03 have had other values that day until the moment; `factor`: by a split, which the versions are not on."""
     with writing() as connection:
         connection.execute(
             f"""
@@ -114,7 +114,8 @@ def put_right(day: dt.date, moment: str, factor: float = 1.0, **before: float) -
         )
         if factor != 1:
             connection.execute(
-                "INSERT INTO basis_changes (symbol, changed_at, factor, evidence, bars) VALUES ('K03', ?, ?, 'split', 1)",
+                "INSERT INTO basis_changes (symbol, changed_at, factor, evidence, bars) "
+                "VALUES ('K03', ?, ?, 'split', 1)",
                 [moment, factor],
             )
 
@@ -157,7 +158,8 @@ def test_rule_that_finds_all_has_no_excess_and_one_that_knows_tomorrow_has(store
     with writing() as connection:
         connection.execute(
             "UPDATE technical_indicators t SET rsi_14 = CASE WHEN n.close > s.close * 1.01 THEN 0 ELSE 100 END "
-            "FROM stock_data s ASOF JOIN stock_data n ON n.symbol = s.symbol AND n.date > s.date WHERE s.symbol = t.symbol AND s.date = t.date"
+            "FROM stock_data s ASOF JOIN stock_data n ON n.symbol = s.symbol AND n.date > s.date "
+            "WHERE s.symbol = t.symbol AND s.date = t.date"
         )
     sure = judge(rule("rsi_14 = 0")).outcomes[0]
     assert sure.excess and sure.excess.mean > 0.01 and sure.excess.is_discovery

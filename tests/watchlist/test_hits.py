@@ -22,10 +22,12 @@ BEFORE = SESSIONS[-2]
 PLAIN = """
 WITH day AS (
     SELECT symbol, open, close, b.volume, rsi_14, bb_lower, avg_volume_30, market_cap
-    FROM stock_data b JOIN technical_indicators USING (symbol, date) JOIN symbol_snapshots USING (symbol, date) WHERE date = $day
+    FROM stock_data b JOIN technical_indicators USING (symbol, date) JOIN symbol_snapshots USING (symbol, date)
+    WHERE date = $day
 ), found AS (
     (SELECT symbol, 'rsi_oversold' AS scan, 1 AS p FROM day
-     WHERE rsi_14 < 30 AND market_cap > 500000000 AND volume > 1.5 * avg_volume_30 ORDER BY market_cap DESC, symbol LIMIT 20)
+     WHERE rsi_14 < 30 AND market_cap > 500000000 AND volume > 1.5 * avg_volume_30
+     ORDER BY market_cap DESC, symbol LIMIT 20)
     UNION ALL
     (SELECT symbol, 'bollinger_lower_touch', 2 FROM day
      WHERE close <= 1.02 * bb_lower AND market_cap > 1000000000 ORDER BY bb_lower - close DESC, symbol LIMIT 15)
@@ -85,7 +87,8 @@ def test_values_of_the_session_before(stored: pathlib.Path) -> None:
     )
     with writing() as connection:
         before = connection.execute(
-            "SELECT symbol, close, volume, rsi_14 FROM stock_data JOIN technical_indicators USING (symbol, date) WHERE date = ?",
+            "SELECT symbol, close, volume, rsi_14 "
+            "FROM stock_data JOIN technical_indicators USING (symbol, date) WHERE date = ?",
             [BEFORE],
         ).fetchall()
     assert len(hits) == 39

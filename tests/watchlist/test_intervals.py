@@ -94,7 +94,8 @@ def test_neighbouring_blocks_share_what_a_simulation_says() -> None:
     ("p_values", "found"),
     [
         ([0.0499], [True]), ([0.0501], [False]), ([0.0249, 0.9], [True, False]), ([0.0251, 0.9], [False, False]),
-        ([0.9, 0.0499, 0.032], [False, False, False]), ([0.0499, 0.0499], [True, True]), ([None, 0.0499], [False, True]),
+        ([0.9, 0.0499, 0.032], [False, False, False]), ([0.0499, 0.0499], [True, True]),
+        ([None, 0.0499], [False, True]),
     ],
 )  # fmt: skip
 def test_a_discovery_is_below_its_share_of_five_percent(p_values: list[float | None], found: list[bool]) -> None:

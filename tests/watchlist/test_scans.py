@@ -106,8 +106,10 @@ def test_mistake_is_found_before_anything_is_collected(
 ) -> None:
     own_scans(declare(condition='"rsi14 < 30"'))
     run = subprocess.run(
-        [str(pathlib.Path(sys.executable).with_name("luigi")), "--module", "pipeline", "DailyPipeline", "--date", "2024-02-20",
-         "--local-scheduler", "--scheduler-retry-delay", "0", "--storage-data-dir", str(tmp_path / "data"), "--scans-extra", str(tmp_path / "own.toml"),
+        [str(pathlib.Path(sys.executable).with_name("luigi")),
+         "--module", "pipeline", "DailyPipeline", "--date", "2024-02-20",
+         "--local-scheduler", "--scheduler-retry-delay", "0",
+         "--storage-data-dir", str(tmp_path / "data"), "--scans-extra", str(tmp_path / "own.toml"),
          "--nasdaq-base-url", "http://127.0.0.1:9", "--yahoo-base-url", "http://127.0.0.1:9"],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip

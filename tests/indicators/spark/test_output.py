@@ -28,7 +28,8 @@ def read(text: str) -> tuple[JobOutput, Heard, str]:
 
 
 WORKER_FAILURE = """\
-2026-11-23 06:26:21 WARN TaskSetManager: Lost task 0.0: org.apache.spark.api.python.PythonException: Traceback (most recent call last):
+2026-11-23 06:26:21 WARN TaskSetManager: Lost task 0.0: \
+org.apache.spark.api.python.PythonException: Traceback (most recent call last):
   File "worker.py", line 1, in main
     process()
 ZeroDivisionError: division by zero

@@ -24,7 +24,8 @@ from pipeline.sources.nasdaq.text import number, text
 
 FRIDAY = dt.date(2024, 2, 16)
 APPLE = {
-    "symbol": "AAPL", "name": "Apple Inc. Common Stock", "lastsale": "$182.31", "netchange": "-1.55", "pctchange": "-0.843%",
+    "symbol": "AAPL", "name": "Apple Inc. Common Stock", "lastsale": "$182.31", "netchange": "-1.55",
+    "pctchange": "-0.843%",
     "volume": "49700778", "marketCap": "2815209325110.00", "country": "United States", "ipoyear": "1980",
     "industry": "Computer Manufacturing", "sector": "Technology", "url": "/market-activity/stocks/aapl",
 }  # fmt: skip
@@ -503,7 +504,10 @@ def test_a_hundredth_of_the_rows_may_be_odd(screener, faults, is_taken):
         ({"ipoyear": "2199"}, "ipo_year", 2199),
         ({"symbol": "A" * 20}, "symbol", "A" * 20),
         ({"name": "Half \ud83d Inc."}, "name", "Half \ufffd Inc."),
-        ({"name": "\x1b]52;c;cm0=\x07Evil\u202e Inc.\n2024 ERROR forged"}, "name", "]52;c;cm0=Evil Inc. 2024 ERROR forged"),
+        (
+            {"name": "\x1b]52;c;cm0=\x07Evil\u202e Inc.\n2024 ERROR forged"},
+            "name", "]52;c;cm0=Evil Inc. 2024 ERROR forged",
+        ),
         ({"name": "&#27;[2J Inc."}, "name", "[2J Inc."),
         ({"name": "x" * 5000}, "name", "x" * 500),
         ({"sector": "\u2066Tech\x9b"}, "sector", "Tech"),

@@ -245,7 +245,10 @@ def told(market, monkeypatch):
         ("symbol", None, "the chart is that of None"),
         ("currency", "GBp", "the chart has currency GBp, not USD"),
         ("dataGranularity", "1wk", "the chart has dataGranularity 1wk, not 1d"),
-        ("exchangeTimezoneName", "Europe/London", "the chart has exchangeTimezoneName Europe/London, not America/New_York"),
+        (
+            "exchangeTimezoneName", "Europe/London",
+            "the chart has exchangeTimezoneName Europe/London, not America/New_York",
+        ),
     ],
 )  # fmt: skip
 def test_a_chart_of_something_else_is_no_answer(told, name, value, reason):

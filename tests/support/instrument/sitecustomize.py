@@ -1,17 +1,17 @@
 """Counts the moments of a run at which it could be lost, and has it lost at one of them.
 
-Python imports this file in each process that has its folder on PYTHONPATH. It stands around every rename, every commit of
-DuckDB and every call of the scheduler, wherever in the code they are: none is listed by hand. All processes of a run
+Python imports this file in each process that has its folder on PYTHONPATH. It stands around every rename, every commit
+of DuckDB and every call of the scheduler, wherever in the code they are: none is listed by hand. All processes of a run
 number them together, in the file that MOMENTS names. The moment MOMENT_NUMBER then meets with MOMENT_ACTION:
 
     kill-before, kill-after    SIGKILL to the whole group of the run, before or after the operation
     stop                       SIGSTOP to the process that was started, which whoever started it then kills
     full                       the operation fails as on a full disk, once
     locked                     another process has the database open for two seconds
-    away                       whoever started the run is asked to take the scheduler away, and has done so when it goes on
+    away                       whoever started the run is asked to take the scheduler away, and has when it goes on
 
-With the action `cut` every moment waits until whoever started the run has copied what is on the disk then: exactly what a
-SIGKILL of all processes would leave there.
+With the action `cut` every moment waits until whoever started the run has copied what is on the disk then: exactly what
+a SIGKILL of all processes would leave there.
 """
 
 from __future__ import annotations
