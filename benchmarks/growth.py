@@ -125,9 +125,9 @@ def collect(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
 
 
 def doctor(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
-    from pipeline.cli.doctor import _database
+    from pipeline.cli.doctor.contents import database
 
-    return lambda: list(_database())
+    return lambda: list(database())
 
 
 def status(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 
 from pipeline import given
 from pipeline.cli import commands, doctor, terminal
+from pipeline.cli.doctor import installation
 from pipeline.cli.main import READING, main, module_of
 from pipeline.config import all_settings
 from pipeline.database.backups import backup_paths
@@ -337,7 +338,7 @@ def test_whatever_a_check_meets_is_a_finding(done: pathlib.Path, monkeypatch: py
         broken.__name__ = name
         monkeypatch.setattr(doctor, "CHECKS", (broken,))
         (finding,) = doctor.examine()
-        assert (finding.level, finding.check) == (doctor.FAILURE, name.removeprefix("_"))
+        assert (finding.level, finding.check) == (doctor.FAILURE, name)
         assert finding.text == "TypeError: unexpected keyword argument 'ssl_ca_cert'"
 
 
@@ -429,7 +430,7 @@ def test_the_doctor_lists_rejected_bars_and_failed_symbols(done: pathlib.Path) -
 
 
 def test_the_doctor_names_a_full_disk(done: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "GIGABYTE", 1024**5)
+    monkeypatch.setattr(installation, "GIGABYTE", 1024**5)
     assert level("disk") == doctor.FAILURE
 
 

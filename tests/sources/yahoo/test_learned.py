@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.cli import doctor
+from pipeline.cli.doctor import NOTE, installation
 from pipeline.sources.yahoo import learned, pacing
 from pipeline.sources.yahoo.learned import first_rate, keep, learned_path
 from pipeline.sources.yahoo.pacing import Pace, pace_file
@@ -65,10 +65,10 @@ def test_a_file_that_cannot_be_meant_is_as_none(text: str) -> None:
 def test_the_doctor_tells_of_it(settings: Callable[..., None], data_dir: pathlib.Path) -> None:
     settings("market", source="yahoo")
     settings("yahoo", requests_per_second=LIMIT)
-    assert list(doctor._pace()) == []
+    assert list(installation.pace()) == []
     run(complaints=1)
-    (finding,) = doctor._pace()
-    assert finding.level == doctor.NOTE
+    (finding,) = installation.pace()
+    assert finding.level == NOTE
     assert "begins with 14 requests a second, of 20 that are set" in finding.text
     settings("market", source="simulated")
-    assert list(doctor._pace()) == []
+    assert list(installation.pace()) == []

@@ -1,0 +1,48 @@
+"""The copies of the database: the replica that readers open, and the backups, each compared with what was written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from pipeline import given
+from pipeline.cli.doctor.finding import FAILURE, NOTE, OK, WARNING, Finding
+from pipeline.database.backups import backup_folder, backup_paths, check, sha256
+from pipeline.database.replica import manifest_path, replica_path
+
+
+def replica() -> Iterator[Finding]:
+    if not replica_path().exists() or not manifest_path().exists():
+        yield Finding(FAILURE, "replica", f"{replica_path()} has not been published yet")
+        return
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    if manifest["bytes"] != replica_path().stat().st_size:
+        yield Finding(
+            WARNING,
+            "replica",
+            "the manifest is not that of the replica: a run was killed between the two; the next run puts it right",
+        )
+        return
+    if manifest["sha256"] != sha256(replica_path()):
+        text = f"{replica_path()} is not what was published: it was changed or is damaged. Delete it, then"
+        yield Finding(FAILURE, "replica", text, given.pipeline_command("retry", manifest["session"]))
+        return
+    yield Finding(
+        OK,
+        "replica",
+        f"of session {manifest['session']}, published {manifest['published_at'][:19]} UTC, {manifest['bytes']:,} bytes",
+    )
+
+
+def backups() -> Iterator[Finding]:
+    paths = backup_paths()
+    if not paths:
+        yield Finding(
+            NOTE, "backups", f"there is none in {backup_folder()} yet; a replica that is published brings one"
+        )
+        return
+    newest = check(paths[-1])
+    if newest.fault:
+        yield Finding(FAILURE, "backups", f"{newest.path} could not be put back: {newest.fault}. Delete it")
+        return
+    yield Finding(OK, "backups", f"{len(paths)}, the newest with bars up to {newest.session}: {newest.path.name}")
