@@ -9,9 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import luigi.configuration
-from luigi.rpc import RemoteScheduler, RPCError
+import tenacity
+from luigi.rpc import RPCError
 
 from pipeline.errors import SchedulerUnreachableError
+from pipeline.luigi_private import OpenRemoteScheduler
 
 DEFAULT_URL = "http://127.0.0.1:8082/"
 
@@ -26,6 +28,13 @@ class KnownTask:
     status: str
     message: str = ""
     percent: int | None = None
+
+
+class Inquiry(OpenRemoteScheduler):
+    """Asks the central scheduler once: who only looks does not wait for one that is away."""
+
+    def retrying(self) -> tenacity.Retrying:
+        return tenacity.Retrying(stop=tenacity.stop_after_attempt(1), reraise=True)
 
 
 def scheduler_url() -> str:
@@ -55,7 +64,7 @@ def enable_again(task: KnownTask) -> None:
 
 def _call(method: str, **values: Any) -> Any:
     try:
-        return getattr(RemoteScheduler(scheduler_url().rstrip("/")), method)(**values)
+        return Inquiry(scheduler_url().rstrip("/")).call(method, **values)
     except RPCError as error:
         raise SchedulerUnreachableError(
             f"the central scheduler at {scheduler_url()} does not answer ({error}); start it with scripts/luigid, or "

@@ -61,7 +61,9 @@ def _close() -> None:
     runs = journal.settle()
     mine = runs.get(this_process(), [])
     unrecorded = [*journal.unwritten, *_unrecorded(outcome.get("failed", set()), mine)]
-    lines = [*closing_lines(mine), *unrecorded, *journal.unsettled, *_not_run_lines(outcome), *_refused_lines()]
+    failures = [*closing_lines(mine), *unrecorded]
+    reasons = [] if failures else list(_not_run_lines(outcome))
+    lines = [*failures, *journal.unsettled, *reasons, *_refused_lines()]
     for line in lines:
         logger.error("%s", line)
     if lines and journal.journal_path(this_process()).exists():  # people have to know all the same
@@ -148,6 +150,8 @@ def _reason_not_run(task: luigi.Task) -> str:
     lacking = [name for name, wanted in task.process_resources().items() if wanted > limits.get(name, 1)]
     if lacking:
         return f"it needs the resource {', '.join(lacking)}, of which [resources] has too little"
+    if command_line.parse(sys.argv[1:]).local_scheduler:
+        return "its scheduler did not hand it out"
     with contextlib.suppress(SchedulerUnreachableError):
         if any(known.task_id == task.task_id for known in central.known_tasks("DISABLED")):
             return "the scheduler has it disabled"

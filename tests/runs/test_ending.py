@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import given
 from pipeline.database.connection import database_path, writing
+from pipeline.errors import SchedulerUnreachableError
 from pipeline.host.owner import this_process
 from pipeline.luigi_private import UNCAUGHT
 from pipeline.parameters import SessionParameter
@@ -272,3 +273,20 @@ def test_a_task_that_lacks_a_resource_says_so(called_with, settings):
     (said,) = ending._not_run_lines({"not_run": {Needs(date=dt.date(2024, 2, 16))}})
     assert "was not run: it needs the resource duckdb" in said
     assert f"run again: luigi --module pipeline DailyPipeline --date {DAY}" in said
+
+
+def test_a_run_with_a_scheduler_of_its_own_asks_no_other_one_why(called_with, settings, monkeypatch):
+    settings("core", scheduler_url="http://127.0.0.1:1/", rpc_retry_attempts="60", rpc_retry_wait="2")
+    monkeypatch.setattr(ending.central, "known_tasks", None)
+
+    class Stage(luigi.Task):
+        date = SessionParameter()
+
+    (said,) = ending._not_run_lines({"not_run": {Stage(date=dt.date(2024, 2, 16))}})
+    assert "its scheduler did not hand it out" in said
+
+
+def test_who_only_looks_does_not_wait_for_a_scheduler_that_is_away(settings):
+    settings("core", scheduler_url="http://127.0.0.1:1/", rpc_retry_attempts="60", rpc_retry_wait="30")
+    with pytest.raises(SchedulerUnreachableError, match="does not answer"):
+        ending.central.known_tasks("DISABLED")
