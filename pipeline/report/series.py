@@ -2,7 +2,8 @@
 
 A page has one block of them: JSON, deflated, base64. Each column is a list of whole numbers, every one the difference
 to the one before it, null where there is no value; prices are multiples of 1 / `tick`. An open is told by its gap to
-the close before, high and low by how far they go beyond open and close. templates/charts.js reads it.
+the close before, high and low by how far they go beyond open and close. Means and bands are told only for the sessions
+whose window begins before the chart does: templates/charts.js, which reads the block, computes the later ones.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ SHOWN = 300
 #: Columns of a chart, by their unit: multiples of 1 / tick, of the volume's unit, of a tenth.
 PRICES = ("close", "bb_upper", "bb_middle", "sma_50", "macd", "macd_signal")
 VOLUMES, TENTHS = ("volume", "avg_volume_30"), ("rsi_14",)
+#: First sessions of a chart for which the value stands in the block; of the later ones all bars stand there.
+TOLD = {
+    "bb_upper": kernel.BAND_PERIOD - 1,
+    "bb_middle": kernel.BAND_PERIOD - 1,
+    "sma_50": 49,
+    "avg_volume_30": kernel.VOLUME_PERIOD,
+}
 EPOCH = dt.date(1970, 1, 1)
 
 
@@ -106,7 +114,7 @@ def _packed(each: Series, place: Mapping[dt.date, int]) -> dict[str, Any]:
     tick = 10 ** max(2, 3 - math.floor(math.log10(max(float(np.min(each.low)), 1e-4))))
     unit = 10.0 ** max(0, math.floor(math.log10(max(float(np.max(each.volume)), 1))) - 3)
     scales = dict.fromkeys(PRICES, tick) | dict.fromkeys(VOLUMES, 1 / unit) | dict.fromkeys(TENTHS, 10)
-    columns = {name: _steps(getattr(each, name), scale) for name, scale in scales.items()}
+    columns = {name: _steps(getattr(each, name)[: TOLD.get(name)], scale) for name, scale in scales.items()}
     at = np.array([place[day] for day in each.dates], dtype=float)
     return {"tick": tick, "unit": unit, "at": _steps(at, 1), **_candles(each, tick), **columns}
 

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import luigi
+import numpy as np
 import pytest
 
 from pipeline.database.connection import reading, writing
 from pipeline.report.evaluation_page import render_evaluation
 from pipeline.report.index_page import render_index
 from pipeline.report.page import render
+from pipeline.report.series import load_bars, packed, series
 from pipeline.report.symbol_page import render_symbol
 from pipeline.watchlist import track_record
 from pipeline.watchlist.amendments import store_watchlist
@@ -139,6 +141,26 @@ def test_a_row_opens_a_chart_whose_cross_hair_reads_the_stored_numbers(
         "return new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size })()"
     )
     assert browser.evaluate(drawn) > 20, "the canvas has colours"
+
+
+@pytest.mark.parametrize("shown", [300, 60])
+def test_the_page_computes_the_means_and_bands_that_are_not_told(
+    browser: Browser, pages: dict[str, pathlib.Path], shown: int
+) -> None:
+    """Of a chart that begins with the first bar of the symbol, and of one that begins within its history."""
+    import duckdb
+
+    with duckdb.connect(str(pages["report"].parent / "data" / "stock_data.duckdb"), read_only=True) as connection:
+        charted = series(load_bars(connection, ["K09"], LAST, shown))
+    show(browser, pages["report"])
+    names = ["bb_lower", "bb_middle", "bb_upper", "sma_50", "avg_volume_30"]
+    browser.evaluate(f"void (document.getElementById('bars').textContent = {packed(charted)!r})")
+    read = f"charts.load().then(all => JSON.stringify({names}.map(name => all.K09[name])))"
+    found = np.array(json.loads(browser.evaluate(read)), dtype=float)
+    assert found.shape == (len(names), min(shown, len(SESSIONS)))
+    for name, values in zip(names, found, strict=True):
+        assert np.isfinite(values[-60:]).all(), name
+        assert values == pytest.approx(getattr(charted["K09"], name), rel=1e-3, nan_ok=True), name
 
 
 def stored_bars(

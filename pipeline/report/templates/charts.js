@@ -21,10 +21,21 @@ const charts = (() => {
     return steps.map(step => step === null ? NaN : (total += step) / scale);
   }
 
+  // What is told of the first sessions, then what `compute` makes of the `count` values that end `before` each session.
+  function rolled(told, list, count, compute, before = 0) {
+    return list.map((_, i) => i < told.length ? told[i] : compute(list.slice(i - before - count + 1, i - before + 1)));
+  }
+  const mean = list => list.reduce((sum, value) => sum + value, 0) / list.length;
+  const deviation = list => { const middle = mean(list); return Math.sqrt(mean(list.map(value => (value - middle) ** 2))); };
+
   function series(packed, dates) {
     const found = {dates: values(packed.at, 1).map(place => dates[place])};
     for (const name of ["close", "bb_upper", "bb_middle", "sma_50", "macd", "macd_signal"]) found[name] = values(packed[name], packed.tick);
     for (const name of ["volume", "avg_volume_30"]) found[name] = values(packed[name], 1 / packed.unit);
+    found.bb_upper = rolled(found.bb_upper, found.close, 20, list => mean(list) + 2 * deviation(list));
+    found.bb_middle = rolled(found.bb_middle, found.close, 20, mean);
+    found.sma_50 = rolled(found.sma_50, found.close, 50, mean);
+    found.avg_volume_30 = rolled(found.avg_volume_30, found.volume, 30, mean, 1);
     const beyond = name => packed[name].map(step => step / packed.tick), close = found.close;
     found.open = beyond("gap").map((gap, i) => close[i && i - 1] + gap);
     found.high = beyond("above").map((more, i) => Math.max(found.open[i], close[i]) + more);
@@ -277,5 +288,5 @@ const charts = (() => {
 
   addEventListener("resize", redraw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  return {draw, ranges};
+  return {draw, ranges, load};
 })();
