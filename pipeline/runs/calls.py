@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from luigi.scheduler import BATCH_RUNNING, DISABLED, DONE, FAILED, PENDING, RUNNING, UNKNOWN
+from luigi.scheduler import BATCH_RUNNING, DISABLED, DONE, FAILED, PENDING, RUNNING, UNKNOWN, RetryPolicy
 
 STATUSES = frozenset({PENDING, FAILED, DONE, RUNNING, BATCH_RUNNING, UNKNOWN, DISABLED})
 #: Characters of a name (the name of a combined task has its dates), and of a text (the traceback of an error).
@@ -63,7 +63,8 @@ def is_numbers(value: Any) -> bool:
 
 
 def is_policy(value: Any) -> bool:
-    return isinstance(value, dict) and all(each is None or is_count(each) for each in value.values())
+    is_known = isinstance(value, dict) and set(value) <= set(RetryPolicy._fields)
+    return is_known and all(each is None or is_count(each) for each in value.values())
 
 
 def is_texts(value: Any) -> bool:

@@ -8,6 +8,7 @@ redirection leads to the same host or nowhere. An answer is never larger in memo
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -47,7 +48,10 @@ class Misdirected(WebError):
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """The most that one answer may be: seconds from the question to its last byte; bytes, on the wire and unpacked."""
+    """The most that one answer may be: seconds from the question to its last byte; bytes, on the wire and unpacked.
+
+    All redirections of a question share its seconds.
+    """
 
     seconds: float
     bytes: int
@@ -68,8 +72,11 @@ class BoundedSession(requests.Session):
 
     def request(self, method: Any, url: str, *args: Any, **options: Any) -> requests.Response:
         bound: Bound = options.pop("bound", self.bound)
+        until = time.monotonic() + bound.seconds
         for _ in range(REDIRECTIONS + 1):
-            response = self._request(bound, method, url, *args, **options)
+            if time.monotonic() >= until:  # curl takes no time at all for no bound
+                raise NoAnswer(f"no whole answer within {bound.seconds:g} s")
+            response = self._request(bound, until, method, url, *args, **options)
             place = response.headers.get("Location") if response.status_code in _REDIRECTING else None
             if not place or not self.follow:
                 return response
@@ -77,11 +84,14 @@ class BoundedSession(requests.Session):
             options.pop("params", None)  # the new address has its own
         raise Misdirected(f"more than {REDIRECTIONS} redirections", response.status_code)
 
-    def _request(self, bound: Bound, method: Any, url: str, *args: Any, **options: Any) -> requests.Response:
+    def _request(
+        self, bound: Bound, until: float, method: Any, url: str, *args: Any, **options: Any
+    ) -> requests.Response:
         if not _is_address(url):  # curl would read files, too
             raise Misdirected("no answer, since its address is none of HTTP")
         body = _Body(min(bound.bytes, self.bound.bytes))
-        options |= {"timeout": bound.seconds, "allow_redirects": False, "content_callback": body.take}
+        left = max(0.001, until - time.monotonic())
+        options |= {"timeout": left, "allow_redirects": False, "content_callback": body.take}
         try:
             response = super().request(method, url, *args, **options)
         except requests.exceptions.RequestException as error:

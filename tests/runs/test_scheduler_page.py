@@ -120,7 +120,8 @@ ODD = [
     {"params": {"date": None}}, {"params": {"date": ["2024-02-16"]}}, {"params": []}, {"family": 1}, {"task_id": ""},
     {"task_id": None}, {"task_id": ["a"]}, {"tracking_url": "javascript:alert(1)"},
     {"tracking_url": "data:text/html,x"},
-    {"retry_policy_dict": {"retry_count": "1"}}, {"worker": None}, {"worker": 1}, {"expl": {}}, {"owners": "me"},
+    {"retry_policy_dict": {"retry_count": "1"}}, {"retry_policy_dict": {"more": 1}},
+    {"worker": None}, {"worker": 1}, {"expl": {}}, {"owners": "me"},
     {"family": "x\ny"}, {"unknown": 1}, {"runnable": "yes"}, {"batch_id": 1},
 ]  # fmt: skip
 

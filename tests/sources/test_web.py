@@ -162,6 +162,16 @@ def test_redirections_in_a_circle_end(stranger):
     assert len(stranger.paths) == 6
 
 
+def test_redirections_share_the_seconds_of_their_question(stranger):
+    def late(send: Callable[[bytes], None]) -> None:
+        threading.Event().wait(0.3)
+        send(moved("/question"))
+
+    with pytest.raises(NoAnswer, match=r"no whole answer within 0\.5 s"):
+        ask(stranger, late)
+    assert len(stranger.paths) == 2
+
+
 def test_a_redirection_may_be_left_to_the_caller(stranger):
     assert ask(stranger, lambda send: send(moved("/there")), follow=False) == b""
     assert stranger.paths == ["/question"]
