@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import luigi
 import luigi.task_register
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from pipeline import calendar, given
 from pipeline.database.connection import migrate
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 #: Tests run in this order, so that a mistake shows in seconds: unmarked ones first, then by their costliest marker.
 ORDER = ("redis", "long", "spark", "browser", "slow")
+
+# The same examples in every run: a change is judged by the change. More of them, and others:
+# scripts/test tests/sources/test_any_answer.py --hypothesis-profile=default
+hypothesis_settings.register_profile("suite", derandomize=True, deadline=None)
+hypothesis_settings.load_profile("suite")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
