@@ -7,10 +7,12 @@ import io
 import math
 
 import pytest
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
+from pipeline.cli.commands import alerts, config
+from pipeline.cli.settings import Setting
 from pipeline.cli.tables import Column, as_records, fits, fitted, readable
+from pipeline.runs.alerts import Alert
 
 COLUMNS = [Column("symbol"), Column("close", is_number=True), Column("name", least=6), Column("date")]
 ROWS = [["NVDA", "694.52", "NVIDIA Corporation", "2024-02-20"], ["A", "1.5", "Agilent", "2024-02-20"]]
@@ -18,7 +20,7 @@ ROWS = [["NVDA", "694.52", "NVIDIA Corporation", "2024-02-20"], ["A", "1.5", "Ag
 WHOLE = 53
 
 
-def drawn(table: Table, width: int) -> str:
+def drawn(table: RenderableType, width: int) -> str:
     screen = Console(file=io.StringIO(), width=width, highlight=False, emoji=False)
     screen.print(table)
     return screen.file.getvalue()  # type: ignore[attr-defined, no-any-return]
@@ -72,3 +74,21 @@ def test_records_name_each_value_and_obey_no_escape() -> None:
 )  # fmt: skip
 def test_a_number_is_rounded_to_what_a_person_reads(value: object, written: str) -> None:
     assert readable(value) == written
+
+
+@pytest.mark.parametrize("width", [80, 240])
+def test_alerts_are_told_whole_in_every_terminal(width: int) -> None:
+    moment = dt.datetime(2024, 2, 21, 1, 9, tzinfo=dt.UTC)
+    alert = Alert(
+        7, "pipeline_never_started", "daily", "ComputeIndicators", dt.date(2024, 2, 20), "why", moment, moment, None
+    )
+    text = drawn(alerts.as_text([alert], width), width)
+    for whole in ("pipeline_never_started", "ComputeIndicators", "2024-02-20 20:09 New York (2024-02-21 01:09 UTC)"):
+        assert whole in text
+    assert len(text.splitlines()) == (2 if width == 240 else 8)
+
+
+def test_a_setting_is_told_whole_at_80_characters() -> None:
+    address = "https://query2.finance.yahoo.com/" + "a" * 40
+    text = drawn(config.as_table([Setting("yahoo", "base_url", address, "/etc/" + "b" * 60)]), 80)
+    assert address in "".join(row[len("  base_url") :].split()[0] for row in text.splitlines()[2:])

@@ -7,11 +7,15 @@ import datetime as dt
 import json
 
 import click
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from pipeline import calendar, given
-from pipeline.cli.terminal import console, escape
+from pipeline.cli.tables import Column, as_records, fits
+from pipeline.cli.terminal import console, escape, plain
 from pipeline.runs.alerts import Alert, listed
+
+COLUMNS = [Column(heading) for heading in ("Alert", "Raised", "Date", "Task", "What", "Told", "Resolved")]
 
 
 @click.command()
@@ -34,7 +38,7 @@ def command(days: int | None, as_json: bool) -> None:
         click.echo("no alert is open" if days is None else f"no alert was raised in {days} days")
         return
     screen = console()
-    screen.print(as_table(found))
+    screen.print(as_text(found, screen.width))
     for alert in found:
         screen.print(f"[red]{alert.id}[/] {escape(alert.message)}")
     again = sorted({str(alert.date) for alert in found if alert.date and not alert.resolved_at})
@@ -42,13 +46,20 @@ def command(days: int | None, as_json: bool) -> None:
         screen.print(f"run again: {escape(given.pipeline_command('retry', date))}")
 
 
-def as_table(alerts: list[Alert]) -> Table:
-    table = Table("Alert", "Raised", "Date", "Task", "What", "Told", "Resolved", box=None, pad_edge=False)
-    for alert in alerts:
-        table.add_row(
-            str(alert.id), calendar.local(alert.raised_at), str(alert.date or ""), escape(alert.task or ""),
-            escape(alert.type), _moment(alert.told_at), _moment(alert.resolved_at),
-        )  # fmt: skip
+def as_text(alerts: list[Alert], width: int) -> RenderableType:
+    """A table where it has room, else a few lines for each alert, so that no name of a stage or a kind is cut."""
+    rows = [
+        [
+            str(alert.id), calendar.local(alert.raised_at), str(alert.date or ""), alert.task or "", alert.type,
+            _moment(alert.told_at), _moment(alert.resolved_at),
+        ]
+        for alert in alerts
+    ]  # fmt: skip
+    if not fits(COLUMNS, rows, width):
+        return Group(*as_records(COLUMNS, rows))
+    table = Table(*(column.heading for column in COLUMNS), box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(plain, row))
     return table
 
 

@@ -36,6 +36,7 @@ def command(section: str | None, as_json: bool) -> None:
 
 def as_table(settings: list[Setting]) -> Table:
     table = Table("Setting", "Value", "From", box=None, pad_edge=False)
+    table.columns[1].overflow = "fold"  # a value is shown whole in a narrow terminal, too
     section = ""
     for setting in settings:
         if setting.section != section:
