@@ -82,7 +82,8 @@ class Kafka:
 
         def reported(error: KafkaError | None, message: Message) -> None:
             if error is None:
-                places.append((message.topic(), message.partition(), message.offset()))  # type: ignore[arg-type]
+                place = message.topic(), message.partition(), message.offset()
+                places.append(place)  # type: ignore[arg-type, unused-ignore]  # without the extra there are no types
             else:
                 reasons.append(error.str())
 
