@@ -109,8 +109,9 @@ class Asker:
             frame = history.history(start=first, end=after, timeout=self.settings.timeout, **options)
         except (YFException, LookupError, TypeError, ValueError) as error:
             # a chart of an unexpected shape, or an outage page in words
-            self.data.cache_get.cache_clear()
             raise PassingFailure(f"unreadable chart ({type(error).__name__})") from error
+        finally:
+            self.data.cache_get.cache_clear()  # yfinance keeps the last 64 answers, and nothing is asked for twice
         return columns(frame, first, last)
 
 

@@ -58,6 +58,13 @@ def test_bars_arrive_as_the_source_has_them_for_one_request(market):
     assert (market.total, market.others) == (1, [])
 
 
+def test_no_answer_stays_in_memory(market):
+    made = asker(market)
+    for symbol in ("AAA", "NONE"):
+        made.answer(symbol, FIRST, LAST, 0)
+    assert made.data.cache_get.cache_info().currsize == 0
+
+
 @pytest.mark.parametrize("symbol", ["BRK.B", "BRK/B"])
 def test_share_classes_are_asked_with_a_dash_and_answered_as_asked(market, symbol):
     answer = ask(market, symbol)
