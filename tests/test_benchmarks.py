@@ -77,3 +77,18 @@ def test_growth(benchmark: Benchmark) -> None:
     said = benchmark("growth.py", *few, "--only", "status")
     assert "5 symbols x 2 years: 2,520 bars" in said
     assert re.search(r"status +1 years .* 2 years .* MB, ratio \d", said)
+
+
+@pytest.mark.redis
+@pytest.mark.slow
+def test_peers(benchmark: Benchmark) -> None:
+    few = ("--symbols", "6", "--bars", "60", "--collected", "2", "--rounds", "1")
+    said = benchmark("peers.py", *few, "--without", "applyInPandas")
+    assert "6 symbols x 60 bars, 2 collected, 1 rounds" in said
+    found = re.findall(r"^\| ([\w ]+) \| ([\w. -]+) \| [\d.]+ s \| [\d.]+ s \| \d+\.\d\d \|$", said, re.MULTILINE)
+    assert found == [
+        ("indicators", "plain TA-Lib"), ("indicators", "Polars"), ("indicators", "pandas"),
+        ("indicators", "DuckDB SQL"),
+        ("collection", "yf.download"), ("finished rerun", "empty Luigi run"), ("replica", "file copy"),
+        ("feed", "bare pipelining"),
+    ]  # fmt: skip
