@@ -90,7 +90,7 @@ class ScanWatchlist(SessionTask):
     ) -> Outcome:
         """The session's part of the rows and the view, and its marker."""
         rows = of_day(rows, "scan_date", session)
-        amended = store_watchlist(connection, session, rows, of_day(view, "date", session))
+        amended = store_watchlist(connection, session, rows, of_day(view, "date", session), declared)
         self.finish(connection, session)
         settle_session(connection, session)
         hits = hits_by_scan(rows, declared)

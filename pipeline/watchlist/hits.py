@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,25 @@ def watchlist_rows(view: pa.Table, declared: Iterable[CheckedScan]) -> pa.Table:
             JOIN day_view d ON d.date = h.date AND d.symbol = h.symbol
             ORDER BY d.date, h.priority, d.market_cap DESC, d.symbol
             """
+        ).to_arrow_table()
+
+
+def beyond_limits(view: pa.Table, declared: Sequence[CheckedScan]) -> pa.Table:
+    """What the limits of the scans cut off: date, symbol, scan, rule_version, place, and `places`, which is the limit.
+
+    Raises ScanError as `watchlist_rows` does.
+    """
+    with sandbox(view) as connection:
+        find_hits(connection, [dataclasses.replace(scan, limit=view.num_rows + 1) for scan in declared])
+        return connection.sql(
+            """
+            SELECT h.date, h.symbol, h.scan, l.rule_version, h.place, l.places
+            FROM hits h JOIN (
+                SELECT unnest(?::VARCHAR[]) AS scan, unnest(?::VARCHAR[]) AS rule_version, unnest(?::BIGINT[]) AS places
+            ) l USING (scan)
+            WHERE h.place > l.places
+            """,
+            params=[[scan.name for scan in declared], [s.version for s in declared], [s.limit for s in declared]],
         ).to_arrow_table()
 
 

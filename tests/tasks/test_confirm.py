@@ -25,7 +25,7 @@ from tests.conftest import forget
 from tests.feed.test_signals import triggers
 from tests.support.fake_market import Fault
 from tests.support.runs import assert_same, results, run_here
-from tests.support.small_market import LAST, SESSIONS, SmallMarket
+from tests.support.small_market import LAST, SESSIONS, Bar, SmallMarket
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -190,6 +190,33 @@ def test_the_next_days_run_makes_bars_final_of_companies_that_have_become_too_sm
     )
     assert ask(small, BEFORE, LAST)[0][0] > 20
     assert_final(evening, BEFORE)
+
+
+def test_a_hit_that_others_have_moved_out_of_the_first_of_its_rule_says_so(
+    evening: SmallMarket,
+    clock: Callable[..., None],
+    settings: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "first.toml").write_text(BUSY.replace("2.9e6", "1e6").replace("limit = 1000", "limit = 5"))
+    settings("scans", file=str(tmp_path / "first.toml"), extra="")
+    late, bar = "S05", evening.bar
+
+    def grown(symbol: str, day: dt.date) -> Bar:
+        """In the evening one symbol has a tenth of the volume that makes it the first in the morning."""
+        *prices, volume = bar(symbol, day)
+        return (*prices, (volume // 10 if day in evening.early else volume * 9) if symbol == late else volume)
+
+    monkeypatch.setattr(evening, "bar", grown)
+    assert run_here(DailyPipeline(date=LAST))
+    ((last, before),) = ask("SELECT symbol, volume FROM daily_watchlist WHERE scan_date = ? AND place = 5", LAST)
+    next_morning(evening, clock)
+    assert run_here(ConfirmSession(date=LAST))
+    reasons = dict(ask("SELECT symbol, reason FROM watchlist_amendments WHERE scan_date = ?", LAST))
+    assert set(reasons) == {late, last}
+    assert " instead of " in str(reasons[late]) and "volume " in str(reasons[late])
+    assert reasons[last] == "others have moved it out of the first 5: place 6 instead of 5"
 
 
 STEPS = [
