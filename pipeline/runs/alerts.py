@@ -19,7 +19,7 @@ from luigi.task_register import Register, TaskClassException
 from pipeline import calendar
 from pipeline.config import alerts
 from pipeline.database.connection import database_path, reading, records, writing
-from pipeline.errors import AlertTestError, DatabaseLockedError, PipelineError
+from pipeline.errors import DatabaseLockedError, PipelineError
 from pipeline.feed import delivery, mirror
 from pipeline.runs import notifications
 
@@ -289,18 +289,3 @@ def _mark(connection: DuckDBPyConnection, message: Message) -> None:
     connection.execute(
         f"UPDATE alerts SET {message.column} = ? WHERE id IN (SELECT unnest(?))", [calendar.now(), message.ids]
     )
-
-
-def send_test() -> dict[str, str]:
-    """Send a test message through every channel; what became of it by channel, "not configured" among it.
-
-    Raises AlertTestError, which names them all, when a configured channel did not take it.
-    """
-    text = f"TEST of the alerts of the NASDAQ daily pipeline, {calendar.now():%Y-%m-%d %H:%M %Z}; nothing has failed"
-    outcomes: dict[str, str] = dict.fromkeys(notifications.CHANNELS, "not configured")
-    reasons = notifications.send(text) | {"redis": mirror.push_test_alert(text)} | notifications.send_email_test(text)
-    outcomes |= {name: reason or "sent" for name, reason in reasons.items()}
-    failed = {name: reason for name, reason in outcomes.items() if reason not in ("sent", "not configured")}
-    if failed:
-        raise AlertTestError("; ".join(f"{name}: {reason}" for name, reason in outcomes.items()))
-    return outcomes

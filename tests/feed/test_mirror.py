@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from pipeline.cli.main import main
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.feed import mirror as metrics
-from pipeline.runs import alerts, durations, ending, journal
+from pipeline.runs import channel_test, durations, ending, journal
 from tests.support.servers import RedisServer
 
 RUNS, ALERTS = "nasdaq:dag_performance_metrics", "nasdaq:system_alerts"
@@ -150,7 +150,7 @@ def test_the_end_of_a_process_mirrors_what_it_did(redis, data_dir, settings):
 @pytest.mark.redis
 def test_a_test_alert_is_an_entry(redis, data_dir, settings):
     settings("alerts", slack_webhook_url="", discord_webhook_url="")
-    assert alerts.send_test()["redis"] == "sent"
+    assert channel_test.send_test()["redis"] == "sent"
     assert [entry["type"] for entry in entries(redis, ALERTS)] == ["test"]
 
 

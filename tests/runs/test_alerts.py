@@ -14,7 +14,7 @@ import pytest
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.errors import AlertTestError
 from pipeline.host.owner import this_process
-from pipeline.runs import alerts, ending, journal
+from pipeline.runs import alerts, channel_test, ending, journal
 from tests.runs.test_notifications import Receiver
 from tests.support.runs import run_here
 from tests.support.servers import MailServer, serving
@@ -219,7 +219,7 @@ def test_a_test_message_goes_through_every_channel(slack, settings):
     with serving(MailServer()) as mail:
         settings("email", receiver="ops@example.com", sender="luigi@example.com")
         settings("smtp", host="127.0.0.1", port=str(mail.port))
-        assert alerts.send_test() == {
+        assert channel_test.send_test() == {
             "slack": "sent",
             "discord": "not configured",
             "redis": "not configured",
@@ -248,7 +248,7 @@ def test_a_channel_that_fails_the_test_is_named(slack, settings, caplog):
     caplog.set_level(logging.INFO, "pipeline")
     slack.answers = [404]
     with pytest.raises(AlertTestError, match="slack: answered HTTP 404; discord: not configured"):
-        alerts.send_test()
+        channel_test.send_test()
 
 
 def test_what_varies_is_no_cause_of_its_own():

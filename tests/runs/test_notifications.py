@@ -232,3 +232,24 @@ def test_a_webhook_whose_first_line_drips_is_given_up(settings, log):
         assert notify("done") == []
     assert time.monotonic() - started < 3
     assert "the slack webhook gave no" in log.text
+
+
+def test_a_webhook_whose_headers_drip_is_held_to_one_bound_for_all_of_them(settings):
+    """Each header comes well within the time, all of them together in 50 s."""
+
+    def drip(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        for number in range(1000):
+            connection.sendall(b"X-Header-%d: more\r\n" % number)
+            threading.Event().wait(0.05)
+
+    with answering(drip) as server:
+        settings(
+            "alerts",
+            slack_webhook_url=f"http://127.0.0.1:{server.getsockname()[1]}/{SECRET}",
+            timeout=0.3,
+            retries=0,
+        )
+        started = time.monotonic()
+        notify("done")
+    assert time.monotonic() - started < 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeline.runs import alerts
+from pipeline.runs import channel_test
 from pipeline.text import shown
 
 
@@ -18,5 +18,5 @@ def command() -> None:
     pipeline alert-test
     SLACK_WEBHOOK_URL=https://hooks.slack.com/services/... pipeline alert-test
     """
-    for channel, outcome in alerts.send_test().items():
+    for channel, outcome in channel_test.send_test().items():
         click.echo(f"{channel + ':':10}{shown(str(outcome))}")
