@@ -22,7 +22,8 @@ DAY = dt.date(2024, 2, 16)
 
 #: As docs/analysis.md tells programs to read. Ends when it is told to, with how often it has read.
 READER = """
-    import duckdb, json, pathlib, select, sys
+    import duckdb, json, os, pathlib, select, sys
+    os.nice(15)  # so many of them would keep the one that publishes from its work
     folder, reads, seen = pathlib.Path(sys.argv[1]), 0, 0
     print("ready", flush=True)
     while not select.select([sys.stdin], [], [], 0.3)[0]:
