@@ -18,7 +18,8 @@ def gather_facts(tables: Temporary) -> None:
     """Make `facts`, a row an answer, of `answers`, `judged_bars` and the tables of the database. Its columns:
 
     `symbol`, `asked_from`, `asked_to`, `status`, `reason`, `fetched_at` of the answer; `bars` in it that keep the
-    rules; `stored` bars in its span, `kept` of them that it has, too, and `is_whole`: it spans all that is stored;
+    rules; `stored` bars in its span (of a company that changed its ticker those since then, where the source has no
+    others), `kept` of them that it has, too, and `is_whole`: it spans all that is stored;
     `shared` bars compared, `differing` among them, `oldest_differs`, `steps` (changes of the ratio of answered to
     stored closes, from bar to bar), `factor` (that ratio, of the oldest bar), `split` (in words), and
     `is_explained`: the splits account for the factor; `largest_revision`, a ratio of at least 1 among the bars
@@ -42,7 +43,11 @@ _PARTS = {
                count(b.symbol) AS kept
         FROM answers a JOIN stock_data s ON s.symbol = a.symbol
         LEFT JOIN (SELECT DISTINCT symbol, date FROM judged_bars) b ON b.symbol = s.symbol AND b.date = s.date
-        WHERE a.status = 'ok' GROUP BY a.symbol
+        LEFT JOIN (SELECT symbol, min(date) AS first FROM judged_bars GROUP BY symbol) n ON n.symbol = a.symbol
+        LEFT JOIN (
+            SELECT new_symbol AS symbol, max(date) AS changed FROM ticker_changes GROUP BY new_symbol
+        ) t ON t.symbol = a.symbol
+        WHERE a.status = 'ok' AND (t.changed IS NULL OR s.date >= t.changed OR n.first < t.changed) GROUP BY a.symbol
     """,
     "comparison": f"""
         SELECT o.symbol, count(*) AS shared, count(*) FILTER (differs) AS differing,

@@ -39,7 +39,6 @@ class Change:
     def row(self, row: dict[str, str]) -> dict[str, str]:
         price = float(row["lastsale"].strip("$"))
         if row["symbol"] == NEW:
-            price *= self.factor
             row = row | {"name": self.name, "lastsale": f"${price}", "netchange": f"{price}"}  # as NASDAQ has it
         return row | {"marketCap": str(price * self.shares)} if self.shares else row
 
@@ -134,14 +133,18 @@ def test_a_session_before_the_change_is_run_again_under_the_new_ticker(change: C
     from pipeline.cli import reset
 
     assert collect(change.market, R[0], R[1], task=DailyPipeline)
-    before = ask("SELECT * EXCLUDE (source, rule_version) FROM daily_watchlist WHERE scan_date = ? ORDER BY ALL", R[1])
+    before = ask(
+        "SELECT * EXCLUDE (source, rule_version, stored_at) FROM daily_watchlist WHERE scan_date = ? ORDER BY ALL", R[1]
+    )
     assert collect(change.market, R[2], task=DailyPipeline)
     reset.carry_out(reset.plan([R[1]], "CollectPrices"))
     forget()
     assert run_here(DailyPipeline(date=R[1]))
     assert ask("SELECT state FROM price_coverage WHERE date = ? AND symbol = ?", R[1], NEW) == [("stored",)]
     assert ask("SELECT state FROM price_coverage WHERE date = ? AND symbol = ?", R[1], OLD) == []
-    after = ask("SELECT * EXCLUDE (source, rule_version) FROM daily_watchlist WHERE scan_date = ? ORDER BY ALL", R[1])
+    after = ask(
+        "SELECT * EXCLUDE (source, rule_version, stored_at) FROM daily_watchlist WHERE scan_date = ? ORDER BY ALL", R[1]
+    )
     assert [row[1] for row in after] == [NEW if row[1] == OLD else row[1] for row in before]
     assert [row[3:] for row in after] == [row[3:] for row in before]
 
@@ -170,7 +173,7 @@ def test_a_range_over_the_change_gives_the_same_tables_as_its_sessions_one_by_on
 def away(here: SmallMarket, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """OLD is not listed from R[2] to R[4], and comes back at `factor` times its price; `joins`: with its old bars."""
     how: dict[str, Any] = {"factor": 15.0, "joins": False}
-    listed, days, row, bar = here.listed, here.days, here._row, here.bar
+    listed, days, bar = here.listed, here.days, here.bar
 
     def is_back() -> bool:
         return here.as_of >= R[5]
@@ -186,17 +189,9 @@ def away(here: SmallMarket, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         factor = how["factor"] if symbol == OLD and (day >= R[5] or is_back()) else 1.0
         return tuple(value * factor for value in bar(symbol, day)[:4]) + (bar(symbol, day)[4],)
 
-    def row_of(symbol: str, newest: list[dt.date]) -> dict[str, str]:
-        plain = row(symbol, newest)
-        if symbol != OLD or not is_back():
-            return plain
-        scaled = {name: float(plain[name].strip("$")) * how["factor"] for name in ("lastsale", "netchange")}
-        return plain | {"lastsale": f"${scaled['lastsale']}", "netchange": f"{scaled['netchange']}"}
-
     monkeypatch.setattr(here, "listed", lambda: [s for s in listed() if s != OLD or not R[2] <= here.as_of < R[5]])
     monkeypatch.setattr(here, "days", days_of)
     monkeypatch.setattr(here, "bar", bar_of)
-    monkeypatch.setattr(here, "_row", row_of)
     return how
 
 
