@@ -128,7 +128,10 @@ def test_a_back_fill_of_the_stale_gives_the_tables_of_a_world_in_which_the_bar_w
     forget()
     settings("storage", data_dir=tmp_path / "right at once")
     run(here, *DAYS[:4])
-    assert_same(results(tmp_path / "right at once"), corrected)
+    right = results(tmp_path / "right at once")
+    for tables in (right, corrected):
+        del tables["symbol_snapshots"]  # the listing of an evening stays as it was received, with the old price
+    assert_same(right, corrected)
 
 
 @pytest.mark.usefixtures("behind")
