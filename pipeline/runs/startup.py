@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import concurrent.futures.thread  # noqa: F401  # the messages of a run's end need it, and Python refuses its import then
+import concurrent.futures.thread  # noqa: F401  # for messages at a run's end, when Python refuses its import
 import logging
 import multiprocessing
 import os
