@@ -12,7 +12,7 @@ from tests.support.small_market import SmallMarket
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 #: Moments of each way that are tried; benchmarks/kills.py takes as many as are wanted.
-SAMPLE = 4
+SAMPLE = 2
 
 
 @pytest.mark.parametrize("way", [moments.WAYS[0], moments.WAYS[-1]], ids=str)

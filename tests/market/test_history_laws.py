@@ -187,7 +187,7 @@ def a_split_and_its_inverse_leave_the_history_as_it_was(market: Market) -> None:
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 #: A few markets with all other tests, and many of them where tests may take long.
-few, many = settings(patient, max_examples=2), settings(patient, max_examples=5)
+few, many = settings(patient, max_examples=2), settings(patient, max_examples=4)
 
 test_after_the_last_day_the_stored_history_is_what_the_source_answers = few(
     given(markets())(after_the_last_day_the_stored_history_is_what_the_source_answers)
