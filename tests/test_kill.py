@@ -54,7 +54,6 @@ MOMENTS = {
     "spark-works": lambda data, market: spark_job(data) and list((data / "logs").glob("*")) and java(data),
     "spark-result": lambda data, market: list((data / "work" / "indicators").glob("*/*/output/*.parquet")),
     "watchlist-load": lambda data, market: (data / "markers" / "ComputeIndicators" / f"{DAY}.json").exists(),
-    "replica-copy": lambda data, market: list((data / "replica").glob(".stock_data_replica.duckdb.*")),
     "replica-published": lambda data, market: (data / "replica" / "stock_data_replica.duckdb").exists(),
     "end": lambda data, market: (data / "markers" / "NotifySuccess" / f"{DAY}.json").exists(),
 }
