@@ -53,6 +53,24 @@ def remember(tables: Temporary) -> None:
         WHERE s.symbol = g.symbol AND s.date = g.date AND s.symbol IN (SELECT symbol FROM answers)
         """
     )
+    _find_lacking(tables)
+    tables.execute(
+        """
+        UPDATE gaps SET times_asked = times_asked + 1
+        FROM lacking l
+        WHERE gaps.symbol = l.symbol AND gaps.date = l.date
+        """
+    )
+    tables.execute(
+        """
+        INSERT INTO gaps BY NAME SELECT symbol, date, 1 AS times_asked
+        FROM lacking ANTI JOIN gaps USING (symbol, date)
+        """
+    )
+
+
+def _find_lacking(tables: Temporary) -> None:
+    """Make `lacking`: the sessions that an answer which was believed should have had, and after which no bar stands."""
     tables.make(
         "lacking",
         """
@@ -68,17 +86,4 @@ def remember(tables: Temporary) -> None:
         SELECT s.symbol, d.date FROM spans s JOIN calendar_sessions d ON d.date BETWEEN s.first AND s.last
         ANTI JOIN bars b ON b.symbol = s.symbol AND b.date = d.date
         """,
-    )
-    tables.execute(
-        """
-        UPDATE gaps SET times_asked = times_asked + 1
-        FROM lacking l
-        WHERE gaps.symbol = l.symbol AND gaps.date = l.date
-        """
-    )
-    tables.execute(
-        """
-        INSERT INTO gaps BY NAME SELECT symbol, date, 1 AS times_asked
-        FROM lacking ANTI JOIN gaps USING (symbol, date)
-        """
     )

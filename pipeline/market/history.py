@@ -35,31 +35,9 @@ def change_bars(tables: Temporary) -> dict[str, int]:
     keep_versions(tables)
     corrections.bars_changed(tables.connection)
     place_finality(tables)
-    tables.execute(
-        """
-        DELETE FROM stock_data s USING bar_changes c
-        WHERE s.symbol = c.symbol AND s.date = c.date AND c.change <> 'added'
-        """
-    )
-    tables.execute(
-        """
-        INSERT INTO stock_data BY NAME
-        SELECT c.symbol, c.date, c.open, c.high, c.low, c.close, c.volume, c.fetched_at, now() AS stored_at,
-               coalesce(c.fetched_at >= f.final_at, true) AS is_final
-        FROM bar_changes c LEFT JOIN finality f USING (date)
-        WHERE c.change <> 'deleted'
-        ORDER BY c.symbol, c.date
-        """
-    )
+    _replace(tables)
     _follow(tables)
-    row = tables.execute(
-        """
-        SELECT count(*) FILTER (change = 'added'), count(*) FILTER (change = 'revised'),
-               count(DISTINCT symbol) FILTER (change = 'restated'), count(*) FILTER (change = 'deleted')
-        FROM bar_changes
-        """
-    )[0]
-    return dict(zip(("new_bars", "revised_bars", "restated_histories", "deleted_bars"), row, strict=True))
+    return _counts(tables)
 
 
 def delete_histories(connection: DuckDBPyConnection, symbols: list[str], reason: str) -> None:
@@ -94,6 +72,25 @@ def mark_stale_indicators(tables: Temporary) -> None:
     )
 
 
+def _replace(tables: Temporary) -> None:
+    tables.execute(
+        """
+        DELETE FROM stock_data s USING bar_changes c
+        WHERE s.symbol = c.symbol AND s.date = c.date AND c.change <> 'added'
+        """
+    )
+    tables.execute(
+        """
+        INSERT INTO stock_data BY NAME
+        SELECT c.symbol, c.date, c.open, c.high, c.low, c.close, c.volume, c.fetched_at, now() AS stored_at,
+               coalesce(c.fetched_at >= f.final_at, true) AS is_final
+        FROM bar_changes c LEFT JOIN finality f USING (date)
+        WHERE c.change <> 'deleted'
+        ORDER BY c.symbol, c.date
+        """
+    )
+
+
 def _follow(tables: Temporary) -> None:
     tables.execute(
         """
@@ -115,3 +112,14 @@ def _follow(tables: Temporary) -> None:
         WHERE p.symbol = c.symbol AND p.date = c.date AND c.change = 'deleted' AND p.state = 'stored'
         """
     )
+
+
+def _counts(tables: Temporary) -> dict[str, int]:
+    row = tables.execute(
+        """
+        SELECT count(*) FILTER (change = 'added'), count(*) FILTER (change = 'revised'),
+               count(DISTINCT symbol) FILTER (change = 'restated'), count(*) FILTER (change = 'deleted')
+        FROM bar_changes
+        """
+    )[0]
+    return dict(zip(("new_bars", "revised_bars", "restated_histories", "deleted_bars"), row, strict=True))
