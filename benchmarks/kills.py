@@ -1,12 +1,13 @@
 """Loses runs of the pipeline at many moments, and shows that the same command makes up for each.
 
-    python benchmarks/kills.py [--moments 160] [--way "day, local, 1 worker"] [--list]
+    python benchmarks/kills.py [--moments 160] [--way "day, local, 1 worker"] [--list] [--clock-back LIBRARY]
 
 A day and a back-fill of three sessions, with luigid and without, with one worker and two. In each, an instrumented run
 notes every rename, every commit and every call of the scheduler, and what is on the disk then; so many of these
 moments, evenly spread, are then met by SIGKILL, a stop, a full disk, a locked database or a scheduler that is taken
 away. Afterwards the same command must end with 0, and leave the tables of a run that nothing happened to, no process,
-no unfinished file and no open alert.
+no unfinished file and no open alert. With the library of faketime (/usr/lib/*/faketime/libfaketime.so.1 on Debian) the
+clock of the second run is three hours slow.
 """
 
 from __future__ import annotations
@@ -28,19 +29,33 @@ def main() -> int:
     parser.add_argument("--moments", type=int, default=160, help="how many, over all ways together")
     parser.add_argument("--way", help="only this way of running")
     parser.add_argument("--list", action="store_true", help="show the moments, and try none")
+    parser.add_argument(
+        "--clock-back", metavar="LIBRARY", help="faketime's library, to set the second run's clock back"
+    )
     given = parser.parse_args()
+    slow = slow_clock(given.clock_back) if given.clock_back else {}
     ways = [way for way in moments.WAYS if given.way in (None, str(way))]
     with tempfile.TemporaryDirectory(prefix="kills-") as folder, SmallMarket(as_of=moments.LAST) as market:
         outcomes = [
             outcome
             for way in ways
-            for outcome in of_way(pathlib.Path(folder), market, way, given.moments // len(ways), given.list)
+            for outcome in of_way(pathlib.Path(folder), market, way, given.moments // len(ways), given.list, slow)
         ]
     return 1 if any(outcome.faults for outcome in outcomes) else 0
 
 
+def slow_clock(library: str) -> dict[str, str]:
+    """Variables with which a program sees the time of three hours ago."""
+    return {"LD_PRELOAD": library, "FAKETIME": "-3h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
 def of_way(
-    folder: pathlib.Path, market: SmallMarket, way: moments.Way, count: int, only_list: bool
+    folder: pathlib.Path,
+    market: SmallMarket,
+    way: moments.Way,
+    count: int,
+    only_list: bool,
+    variables: dict[str, str],
 ) -> list[moments.Outcome]:
     """Try a way of running out; one line for each moment with a fault, and one row of the table at the end."""
     seen = moments.undisturbed(folder / "undisturbed", market, way)
@@ -51,7 +66,7 @@ def of_way(
         return []
     outcomes = []
     for number, moment in enumerate(picked):
-        outcome = moments.try_out(folder / str(number), market, moment, seen)
+        outcome = moments.try_out(folder / str(number), market, moment, seen, **variables)
         outcomes.append(outcome)
         print(
             f"{'FAULT' if outcome.faults else 'ok':5} {outcome.longer:+5.1f} s  {moment}", file=sys.stderr, flush=True

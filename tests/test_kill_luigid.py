@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
+import pathlib
+import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
+from pipeline.tasks.stages import STAGES
 from tests.support.luigid import Luigid
 from tests.support.runs import (
     options,
@@ -66,6 +71,42 @@ def test_an_ended_run_leaves_nothing_and_is_taken_up(luigid, tmp_path, signum, w
         assert code == 0, said
     assert len(results(data)["technical_indicators"]) == 56
     assert luigid.task("ComputeIndicators")["status"] == "DONE"
+    assert stray_files(data) == []
+
+
+def restart_in_each_stage(luigid: Luigid, run: subprocess.Popen[bytes], log: pathlib.Path, seconds: float) -> list[str]:
+    """Take the scheduler away for so long each time that a stage begins; returns the stages, once the run has ended."""
+    stages: list[str] = []
+    deadline = time.monotonic() + 240 + 20 * seconds
+    while run.poll() is None and time.monotonic() < deadline:
+        begun = re.findall(r"running +(\w+)\(", log.read_text())
+        if len(begun) > len(stages):
+            stages = begun
+            luigid.stop(signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.wait(timeout=seconds)
+            luigid.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(timeout=0.02)
+    return stages
+
+
+# More seconds: RESTART_SECONDS=60 scripts/test tests/test_kill_luigid.py -k every_stage
+@pytest.mark.timeout(1800)
+def test_a_run_goes_on_though_luigid_is_restarted_in_every_stage(tmp_path):
+    data, seconds = tmp_path / "data", float(os.environ.get("RESTART_SECONDS", "1"))
+    (tmp_path / "luigid").mkdir()
+    luigid = Luigid(tmp_path / "luigid", spark={"spark-submit": stand_in(tmp_path)})
+    luigid.start()
+    with SmallMarket(as_of=dt.date(2024, 2, 16)) as market:
+        command = ("DailyPipeline", "--date", DAY, "--scheduler-url", luigid.url, *options(market, data))
+        log = tmp_path / "run.log"
+        run = start_luigi(*command, home=tmp_path / "home", log=log, **luigid.settings)
+        stages = restart_in_each_stage(luigid, run, log, seconds)
+    luigid.stop()
+    assert run.poll() == 0, log.read_text()
+    assert set(stages) == {stage.__name__ for stage in STAGES}, log.read_text()
+    assert len(results(data)["technical_indicators"]) == 56
     assert stray_files(data) == []
 
 

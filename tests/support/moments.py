@@ -218,13 +218,13 @@ def _moment(line: str, folder: pathlib.Path) -> tuple[str, str]:
 #: What may happen at a moment of each kind; "cut": the run is lost with all processes, as a copy of the disk has it.
 ACTIONS = {
     "rename": ("cut-after", "kill-before", "full", "cut-before"),
-    "commit": ("cut-after", "kill-after", "full", "stop", "cut-before"),
+    "commit": ("cut-after", "kill-after", "full", "stop", "memory", "cut-before"),
     "scheduler": ("cut-before", "kill-after", "locked", "stop"),
 }
 #: The same under luigid, which knows of a run more than the disk does: only a run that is really lost counts.
 ACTIONS_LUIGID = {
     "rename": ("kill-after", "full", "kill-before"),
-    "commit": ("kill-after", "full", "stop", "kill-before"),
+    "commit": ("kill-after", "full", "stop", "memory", "kill-before"),
     "scheduler": ("kill-before", "away", "kill-after", "stop", "locked"),
 }
 
@@ -255,8 +255,8 @@ def _spread(moments: Sequence[Moment], count: int) -> list[Moment]:
     return [moments[int((step + 0.5) * len(moments) / count)] for step in range(count)]
 
 
-def try_out(folder: pathlib.Path, market: SmallMarket, moment: Moment, seen: Undisturbed) -> Outcome:
-    """Lose a run at the moment, then give the same command again, and look."""
+def try_out(folder: pathlib.Path, market: SmallMarket, moment: Moment, seen: Undisturbed, **variables: str) -> Outcome:
+    """Lose a run at the moment, then give the same command again, with these variables set, and look."""
     kind, _, side = moment.action.partition("-")
     with place(folder, market, moment.way) as here:
         if kind == "cut":
@@ -266,7 +266,7 @@ def try_out(folder: pathlib.Path, market: SmallMarket, moment: Moment, seen: Und
             _lose(here, moment)
             orphans = _orphans(here)
         began = time.monotonic()
-        code = _wait(here.start("second"))
+        code = _wait(here.start("second", **variables))
         seconds = time.monotonic() - began
         faults = [*orphans, *_faults(here, seen), *([f"exit code {code}"] if code else [])]
         if faults:

@@ -7,6 +7,7 @@ number them together, in the file that MOMENTS names. The moment MOMENT_NUMBER t
     kill-before, kill-after    SIGKILL to the whole group of the run, before or after the operation
     stop                       SIGSTOP to the process that was started, which whoever started it then kills
     full                       the operation fails as on a full disk, once
+    memory                     the commit fails as when DuckDB may take no more memory, once
     locked                     another process has the database open for two seconds
     away                       whoever started the run is asked to take the scheduler away, and has when it goes on
 
@@ -99,6 +100,10 @@ def meet(kind: str) -> None:
         import duckdb
 
         raise duckdb.IOException('Could not write file "a full disk": No space left on device')
+    elif ACTION == "memory" and kind == "commit":
+        import duckdb
+
+        raise duckdb.OutOfMemoryException("failed to allocate data of size 256.0 KiB (all memory in use)")
     elif ACTION == "locked":
         hold()
     elif ACTION == "away":
