@@ -8,10 +8,13 @@ import functools
 import re
 
 from pipeline.config import indicators
-from pipeline.errors import DefinitionError
+from pipeline.errors import ConfigurationError, DefinitionError
 
 _DEFINITION = re.compile(r"([a-z][a-z0-9_]{0,39})\s*=\s*([A-Z][A-Z0-9_]*)(?:\s*\(([^()]*)\))?")
 _NUMBER = re.compile(r"-?\d{1,9}(\.\d{1,9})?", re.ASCII)
+
+#: The indicators of our own, those of `pipeline.indicators.kernel`: their names must not cost an import of TA-Lib.
+NAMES = ("rsi_14", "macd", "bollinger_bands", "sma_20", "sma_50", "avg_volume_30")
 
 #: Names that columns of `technical_indicators` and of the view of a session have already.
 TAKEN = frozenset({
@@ -47,9 +50,25 @@ def configured_definitions() -> tuple[Definition, ...]:
     return _read(indicators().extra, indicators().lookback)
 
 
+def configured_names() -> list[str]:
+    """The indicators of `[indicators] names`. Raises ConfigurationError for one that there is not."""
+    names = [name.strip() for name in indicators().names.split(",") if name.strip()]
+    for name in names:
+        if name not in NAMES:
+            nearest = difflib.get_close_matches(name, NAMES, n=1) or [", ".join(NAMES)]
+            raise ConfigurationError(
+                f"[indicators] names = {name!r}: there is no such indicator (nearest: {nearest[0]}); "
+                f"one of TA-Lib is defined in [indicators] extra"
+            )
+    return names
+
+
 def job_argument() -> str:
-    """All indicators that are computed, as the Spark job takes them."""
-    return ",".join([indicators().names, *(definition.argument for definition in configured_definitions())])
+    """All indicators that are computed, as the Spark job takes them.
+
+    Raises ConfigurationError and DefinitionError for what cannot be computed.
+    """
+    return ",".join([*configured_names(), *(definition.argument for definition in configured_definitions())])
 
 
 @functools.lru_cache(maxsize=16)

@@ -28,8 +28,7 @@ from pipeline.sources.registry import configured_source
 from pipeline.tasks.audit import audit_due
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.progress import Bar, Say
-from pipeline.tasks.symbols import CollectSymbols, renew_older
-from pipeline.watchlist.scans import configured_scans
+from pipeline.tasks.symbols import CollectSymbols, check_rules, renew_older
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -57,7 +56,7 @@ class CollectPrices(SessionTask):
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         from pipeline.sources.answers import set_aside_damaged
 
-        configured_scans()  # a mistake in them should not wait until everything is collected
+        check_rules()
         folder = storage().root / "raw" / "prices" / str(sessions[-1])
         set_aside_damaged(folder)
         renew_older(sessions)

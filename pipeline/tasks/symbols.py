@@ -11,6 +11,7 @@ from pipeline.calendar import latest_session, now
 from pipeline.config import quality
 from pipeline.database.connection import writing
 from pipeline.errors import ListingOutdatedError, PipelineError
+from pipeline.indicators.definitions import job_argument
 from pipeline.market.listing_checks import check_listing
 from pipeline.market.listings import keeps, obtain, store
 from pipeline.market.universe import snapshot_dates, snapshot_for
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 logger = logging.getLogger("pipeline")
+
+
+def check_rules() -> None:
+    """Raise for a mistake in the scans or the indicators, which should not wait until everything is collected."""
+    configured_scans()
+    job_argument()
 
 
 class CollectSymbols(SessionTask):
@@ -41,7 +48,7 @@ class CollectSymbols(SessionTask):
     priority = 90
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
-        configured_scans()  # a mistake in them should not wait until everything is collected
+        check_rules()
         errors: dict[dt.date, PipelineError] = {}
         with writing() as connection:
             stored = snapshot_dates(connection) - _asked_again(connection)

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import talib
 
+from pipeline import config
 from pipeline.database.connection import reading, writing
-from pipeline.errors import DefinitionError, ScanError
+from pipeline.errors import ConfigurationError, DefinitionError, ScanError
+from pipeline.indicators import kernel
 from pipeline.indicators.columns import add_columns
-from pipeline.indicators.definitions import configured_definitions
+from pipeline.indicators.definitions import NAMES, configured_definitions
 from pipeline.tasks.indicators import ComputeIndicators
+from pipeline.tasks.symbols import CollectSymbols
 from pipeline.watchlist.scans import Scan, check, configured_scans
 from tests.support.small_market import SmallMarket
 
@@ -68,6 +71,19 @@ def test_mistake_is_found_with_the_scans_before_anything_is_collected(settings: 
     settings("indicators", extra="x = ART(14)")
     with pytest.raises(DefinitionError):
         configured_scans()
+
+
+def test_the_names_are_those_of_the_kernel() -> None:
+    assert tuple(kernel.INDICATORS) == NAMES == tuple(config.indicators().names.split(","))
+
+
+def test_an_unknown_name_is_found_before_anything_is_collected(
+    market: SmallMarket, settings: Callable[..., None]
+) -> None:
+    settings("indicators", names="rsi_14,sma_21")
+    with pytest.raises(ConfigurationError, match=r"'sma_21': there is no such indicator \(nearest: sma_20\)"):
+        CollectSymbols(date=FRIDAY).run()
+    assert market.listings == 0
 
 
 def test_rules_know_the_new_columns(settings: Callable[..., None]) -> None:

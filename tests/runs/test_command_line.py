@@ -133,7 +133,8 @@ def test_too_few_symbols_fail_the_session_and_the_next_run_asks_for_the_rest(run
     )
     market.faults.clear()
     before = dict(market.requests)
-    run(DAY, "--indicators-names", "none at all")  # as far as the prices; Spark is not the matter here
+    code, said = run_luigi("CollectPrices", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path / "home")
+    assert code == 0, said
     again = {symbol for symbol, count in market.requests.items() if count > before.get(symbol, 0)}
     assert again == {"S01", "S02", "S03", "S04", "S05", "S06"}
 

@@ -224,7 +224,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        self.market.closing.wait(self.market.latency)
         if url.path.startswith(CHART):
             self.chart(unquote(url.path.removeprefix(CHART)), parse_qs(url.query))
         elif url.path == SCREENER:
@@ -236,7 +235,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(404, "", "text/html")
 
     def chart(self, symbol: str, query: dict[str, list[str]]) -> None:
-        if not self.market.note(symbol):
+        is_in_time = self.market.note(symbol)
+        self.market.closing.wait(self.market.latency)
+        if not is_in_time:
             return self.fail(Fault("429"))
         fault = self.market.fault(symbol)
         if fault and fault.kind not in ("null", "empty", "live"):
