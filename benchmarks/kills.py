@@ -35,18 +35,19 @@ def main() -> int:
     given = parser.parse_args()
     slow = slow_clock(given.clock_back) if given.clock_back else {}
     ways = [way for way in moments.WAYS if given.way in (None, str(way))]
-    with tempfile.TemporaryDirectory(prefix="kills-") as folder, SmallMarket(as_of=moments.LAST) as market:
-        outcomes = [
-            outcome
-            for way in ways
-            for outcome in of_way(pathlib.Path(folder), market, way, given.moments // len(ways), given.list, slow)
-        ]
+    outcomes = [outcome for way in ways for outcome in in_own_folder(way, given.moments // len(ways), given.list, slow)]
     return 1 if any(outcome.faults for outcome in outcomes) else 0
 
 
 def slow_clock(library: str) -> dict[str, str]:
     """Variables with which a program sees the time of three hours ago."""
     return {"LD_PRELOAD": library, "FAKETIME": "-3h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+def in_own_folder(way: moments.Way, count: int, only_list: bool, variables: dict[str, str]) -> list[moments.Outcome]:
+    """Try a way of running out in a folder that goes with it: a hundred copies of a data folder are large."""
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder, SmallMarket(as_of=moments.LAST) as market:
+        return of_way(pathlib.Path(folder), market, way, count, only_list, variables)
 
 
 def of_way(
