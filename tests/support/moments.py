@@ -193,16 +193,24 @@ class Cuts:
 
 
 def copy_tree(source: pathlib.Path, target: pathlib.Path, previous: pathlib.Path | None) -> None:
-    """A copy of a folder; what has not changed since the previous copy is shared with that."""
+    """A copy of a folder; what has not changed since the previous copy is shared with that.
+
+    Spark's driver has a process group of its own and goes on: a file that it renames meanwhile is left out.
+    """
     target.mkdir(parents=True)
     for path in sorted(source.rglob("*")) if source.exists() else []:
         copied, before = target / path.relative_to(source), previous and previous / path.relative_to(source)
-        if path.is_dir():
-            copied.mkdir()
-        elif before and before.is_file() and _stamp(before) == _stamp(path):
-            os.link(before, copied)
-        else:
-            shutil.copy2(path, copied)
+        with contextlib.suppress(FileNotFoundError):
+            _copy(path, copied, before)
+
+
+def _copy(path: pathlib.Path, copied: pathlib.Path, before: pathlib.Path | None) -> None:
+    if path.is_dir():
+        copied.mkdir()
+    elif before and before.is_file() and _stamp(before) == _stamp(path):
+        os.link(before, copied)
+    else:
+        shutil.copy2(path, copied)
 
 
 def _stamp(path: pathlib.Path) -> tuple[int, int]:
