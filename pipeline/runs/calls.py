@@ -6,13 +6,25 @@ no worker gets an answer; its page would follow an address of any kind.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from luigi.scheduler import BATCH_RUNNING, DISABLED, DONE, FAILED, PENDING, RUNNING, UNKNOWN, RetryPolicy
+from luigi.scheduler import (
+    BATCH_RUNNING,
+    DISABLED,
+    DONE,
+    FAILED,
+    PENDING,
+    RPC_METHODS,
+    RUNNING,
+    UNKNOWN,
+    RetryPolicy,
+    Scheduler,
+)
 
 STATUSES = frozenset({PENDING, FAILED, DONE, RUNNING, BATCH_RUNNING, UNKNOWN, DISABLED})
 #: Characters of a name (the name of a combined task has its dates), and of a text (the traceback of an error).
@@ -108,6 +120,8 @@ WANTED = frozenset({
     "worker", "priority", "n", "amount", "max_batch_size", "batched_args", "info", "progress_percentage", "message_id",
     "decrease_resources", "statistics", "resource",
 })  # fmt: skip
+#: What has a default in Luigi's signature, or none there, and is needed all the same.
+NEEDED = {"add_task": ("task_id", "worker"), "get_work": ("worker",), "ping": ("worker",)}
 #: Arguments that Luigi's clients leave empty where there is none.
 MAY_BE_EMPTY = frozenset({"family", "module", "task_id", "host"})
 
@@ -124,12 +138,23 @@ def checked(method: str, payload: str) -> dict[str, Any]:
         if not is_numbers(arguments):
             raise CallError("resources are names with numbers")
         return arguments
-    for name in ("task_id", "worker") if method == "add_task" else ():
+    for name in NEEDED.get(method, ()):
         if not arguments.get(name):
             raise CallError(f"{name} is missing")
     for name, value in arguments.items():
         _check(method, name, value)
+    _check_whole(method, arguments)
     return arguments
+
+
+def _check_whole(method: str, arguments: dict[str, Any]) -> None:
+    """Each method gets what it cannot do without; what is no method is for Luigi to say."""
+    if method not in RPC_METHODS:
+        return
+    try:
+        inspect.signature(getattr(Scheduler, method)).bind(None, **arguments)
+    except TypeError as error:
+        raise CallError(f"{method}: {error}") from error
 
 
 def _check(method: str, name: str, value: Any) -> None:

@@ -209,6 +209,7 @@ def test_csv_is_exact_and_can_be_made_safe_for_a_spreadsheet(replica: pathlib.Pa
     sql = "SELECT name, -1 AS number FROM nasdaq_symbols WHERE symbol = 'BBB'"
     assert run(sql, "--format", "csv").stdout == "name,number\n=1+1,-1\n"
     assert run(sql, "--format", "csv", "--excel-safe").stdout == "name,number\n'=1+1,-1\n"
+    assert run('SELECT 1 AS "=1+1"', "--format", "csv", "--excel-safe").stdout == "'=1+1\n1\n"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import inspect
 import json
 import pathlib
 from collections.abc import Iterator
@@ -137,6 +138,17 @@ def test_what_is_no_call_is_said(luigid: Luigid, data: str) -> None:
     from urllib.parse import urlencode
 
     assert ask(luigid, f"/api/get_work?{urlencode({'data': data})}")[0] == 400
+
+
+@pytest.mark.parametrize("method", sorted(set(RPC_METHODS) - {"pause"}))
+def test_a_call_without_what_it_needs_is_said(luigid: Luigid, method: str) -> None:
+    wanted = [
+        parameter.name
+        for parameter in inspect.signature(getattr(Scheduler, method)).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    code, _, said = ask(luigid, f"/api/{method}?data=%7B%7D")
+    assert code == (400 if len(wanted) > 1 or method in ("add_task", "get_work", "ping") else 200), said
 
 
 # --- whatever is called, workers get answers ------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import datetime as dt
+import itertools
 import json
 import pathlib
 import re
@@ -190,9 +191,8 @@ def _rows(cursor: Any) -> Iterator[tuple[Any, ...]]:
 
 def _write_csv(names: list[str], rows: Iterable[tuple[Any, ...]], file: IO[str], excel_safe: bool) -> int:
     writer = csv.writer(file, lineterminator="\n")
-    count = 0
-    writer.writerow(names)
-    for row in rows:
+    count = -1  # the names are no row
+    for row in itertools.chain([names], rows):
         writer.writerow([_harmless(value) for value in row] if excel_safe else row)
         count += 1
     return count
