@@ -119,6 +119,8 @@ class Place:
         if self.luigid:
             with contextlib.suppress(ProcessLookupError):
                 self.luigid.stop(signal.SIGKILL)
+        for process in processes_of(self.data):
+            process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
