@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline import calendar
-from pipeline.config import market
+from pipeline.config import market, quality
 from pipeline.market.finality import final_at, provisional
 from pipeline.market.gaps import widen
 from pipeline.market.universe import expected_symbols
@@ -86,10 +86,11 @@ def confirmed_spans(connection: DuckDBPyConnection) -> dict[str, Span]:
 
 
 def reach_back(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> list[BarRequest]:
-    """The requests, those begun earlier whose span shares no bar with the store, or lies behind an unconfirmed split.
+    """The requests, those begun earlier whose span shares no bar with the store, or does not reach behind a new basis.
 
-    An answer is held against stored bars: there has to be one in its span. And a split whose effect on the closes
-    before it has not been seen (`unconfirmed_splits`) may show it any day.
+    An answer is held against stored bars: there has to be one in its span. A split whose effect on the closes before
+    it has not been seen (`unconfirmed_splits`) may show it any day; and for `[quality] split_patience` sessions behind
+    the overlap a ratio may be corrected, whether an event told of it or the closes alone.
     """
     rows = connection.execute(
         """
@@ -98,12 +99,23 @@ def reach_back(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -
             WHERE s.symbol IN (SELECT unnest($symbols::VARCHAR[])) AND s.date <= r.last_asked GROUP BY s.symbol
             UNION ALL
             SELECT symbol, date_before FROM unconfirmed_splits
+            UNION ALL
+            SELECT symbol, last_date FROM basis_changes WHERE last_date >= $since
+            UNION ALL
+            SELECT a.symbol, max(s.date) FROM corporate_actions a JOIN stock_data s USING (symbol)
+            WHERE a.kind = 'split' AND a.date > $since AND s.date < a.date GROUP BY a.symbol, a.date
         ) GROUP BY symbol
         """,
-        {"symbols": [request.symbol for request in requests]},
+        {"symbols": [request.symbol for request in requests], "since": _may_be_corrected_since(requests)},
     ).fetchall()
     earliest: dict[str, dt.date] = dict(rows)
     return [dataclasses.replace(r, first=min(r.first, earliest.get(r.symbol, r.first))) for r in requests]
+
+
+def _may_be_corrected_since(requests: Sequence[BarRequest]) -> dt.date | None:
+    """The first session after which a split counts as new for the newest of the requests."""
+    newest = max((request.last for request in requests), default=None)
+    return newest and calendar.session_before(newest, market().overlap_sessions + quality().split_patience)
 
 
 def with_age(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> list[BarRequest]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.market.adjustment import differs
+
 if TYPE_CHECKING:
     from pipeline.database.temporary import Temporary
 
@@ -24,10 +26,11 @@ def keep_versions(tables: Temporary) -> None:
         """
     )
     tables.execute(
-        """
+        f"""
         INSERT INTO basis_changes BY NAME
-        SELECT symbol, now() AS changed_at, any_value(factor) AS factor, any_value(reason) AS evidence, count(*) AS bars
-        FROM bar_changes WHERE change = 'restated'
+        SELECT symbol, now() AS changed_at, any_value(factor) AS factor, any_value(reason) AS evidence,
+               count(*) AS bars, max(c.date) FILTER ({differs("c.close", "s.close")}) AS last_date
+        FROM bar_changes c JOIN stock_data s USING (symbol, date) WHERE c.change = 'restated'
         GROUP BY symbol
         """
     )

@@ -11,7 +11,7 @@ from pipeline import calendar
 from pipeline.config import market
 from pipeline.market.load import store_answers
 from pipeline.market.plan import confirmed_spans, history_start, plan, span_to_ask
-from tests.support.judging import answer, judged
+from tests.support.judging import answer, judged, store_bars
 from tests.support.small_market import SESSIONS
 
 LATE = SESSIONS[-25:]
@@ -126,6 +126,22 @@ def test_a_first_history_that_begins_late_is_asked_for_once_more(tables, tmp_pat
     said = answer("BIG", dict.fromkeys(asked[late:], 10.0), first=asked[0])
     store_answers(judged(tables, tmp_path, [said]))
     assert ("BIG" in confirmed_spans(tables)) == is_confirmed
+
+
+@pytest.mark.parametrize("event", [True, False])
+def test_requests_reach_behind_a_new_basis_while_its_ratio_may_be_corrected(connection, tmp_path, event):
+    """A split on the eighth of the last 25 sessions: for 12 sessions, an overlap and the patience with splits."""
+    before, effective = LATE[6], LATE[7]
+    store_bars(connection, "BIG", dict.fromkeys(LATE[:7], 40.0))
+    whole = answer("BIG", dict.fromkeys(LATE, 10.0), splits={effective: 4.0} if event else {})
+    store_answers(judged(connection, tmp_path, [whole]))
+    firsts = {}
+    for age in (6, 11, 12):
+        connection.execute("INSERT OR REPLACE INTO session_universe (date, snapshot_date) VALUES (?, '2024-02-20')",
+                           [LATE[7 + age]])  # fmt: skip
+        connection.execute("UPDATE price_ranges SET first_asked = '2022-01-03', last_asked = ?", [LATE[6 + age]])
+        firsts[age] = next(one.first for one in plan(connection, [LATE[7 + age]]) if one.symbol == "BIG")
+    assert firsts == {6: before, 11: before, 12: LATE[15]}
 
 
 @given(st.dates(dt.date(1995, 1, 1), dt.date(2025, 12, 31)))
