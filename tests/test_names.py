@@ -166,7 +166,7 @@ def test_json_is_exact(stored: None) -> None:
 
 
 def test_the_feed_has_names_as_json(stored: None) -> None:
-    entries = {entry.symbol: json.loads(entry.meta()) for entry in read_feed(LAST).entries.values()}
+    entries = {entry.symbol: json.loads(entry.meta) for entry in read_feed(LAST).entries.values()}
     assert {symbol: entries[symbol]["name"] for symbol in NAMES} == NAMES
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import datetime as dt
+import functools
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ class Entry:
     lines: list[str]
     count: int
 
-    @property
+    @functools.cached_property
     def fed(self) -> range:
         """The lines that are fed, by their numbers."""
         return range(max(0, len(self.lines) - self.count), len(self.lines))
@@ -47,16 +48,16 @@ class Entry:
         end = bisect.bisect_right(self.lines, day + "~")  # a bar begins with a brace, which sorts before a tilde
         return range(max(0, end - self.count), end)
 
-    def digest(self, lines: range) -> str:
-        """The SHA-1 of the bars of these lines, one after the other, as the server computes it of what it holds."""
-        bars = "".join(line[DATE_WIDTH:] for line in self.lines[lines.start : lines.stop])
-        return hashlib.sha1(bars.encode(), usedforsecurity=False).hexdigest()
+    def digest(self, lines: range, *more: str) -> str:
+        """The SHA-1 of the bars of these lines and of more, one after the other, as the server computes it."""
+        texts = [line[DATE_WIDTH:] for line in self.lines[lines.start : lines.stop]]
+        return hashlib.sha1("".join([*texts, *more]).encode(), usedforsecurity=False).hexdigest()
 
     def date(self, number: int) -> str:
         return self.lines[number][:DATE_WIDTH]
 
     def dates(self, lines: range) -> tuple[str, ...]:
-        return tuple(line[:DATE_WIDTH] for line in self.lines[lines.start : lines.stop])
+        return tuple([line[:DATE_WIDTH] for line in self.lines[lines.start : lines.stop]])
 
     def bar(self, number: int) -> str:
         """A bar as JSON."""
@@ -67,6 +68,7 @@ class Entry:
         fed = self.fed
         return {line[:DATE_WIDTH]: line[DATE_WIDTH:] for line in self.lines[fed.start : fed.stop]}
 
+    @functools.cached_property
     def meta(self) -> str:
         """The facts, and the number and the dates of the bars that are fed, as JSON."""
         fed = self.fed

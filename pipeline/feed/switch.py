@@ -1,23 +1,25 @@
 """The one moment at which the feed becomes another version of itself.
 
-Hashes that are made (`hashes.py`) take the places of those that readers have, by renames, in one transaction with
-`watchlist_last_update` and an entry of the stream `watchlist_updates`. A rename costs the same for a hash of any size,
-and what was replaced is deleted afterwards: the server is busy for some milliseconds. Killed before it, the feed is the
-version before; killed after it, the version behind.
+Hashes that were made whole (`hashes.py`) take the places of those that readers have, by renames, and what is new of
+the others (`amendments.py`) is written into them, in one transaction with `watchlist_last_update` and an entry of the
+stream `watchlist_updates`. A rename costs the same for a hash of any size, and what was replaced is deleted
+afterwards: the server is busy for some milliseconds. Killed before it, the feed is the version before; killed after
+it, the version behind.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import redis as settings
 from pipeline.errors import RedisOvertakenError, RedisUnhealthyError
 from pipeline.feed import state as redis_state
+from pipeline.feed.amendments import WRITE, Amendments
 from pipeline.feed.hashes import REPLACED, STAGED, Hashes
-from pipeline.feed.server import key, seconds
+from pipeline.feed.server import ScriptCall, key, seconds
 from pipeline.feed.state import LAST_UPDATE, STAGES, State
 
 if TYPE_CHECKING:
@@ -40,20 +42,27 @@ class Changes:
         return {name: json.dumps(sorted(symbols)) for name, symbols in vars(self).items()}
 
 
-def switch(client: Redis, hashes: Hashes, before: str | None, state: State, changes: Changes) -> None:
+def switch(
+    client: Redis, hashes: Hashes, before: str | None, state: State, changes: Changes, amendments: Amendments
+) -> None:
     """Make `state` the version that is read. `before` is the text of the update that it was built upon.
 
     Raises RedisOvertakenError when that is not the last update any more, RedisUnhealthyError when hashes that were made
-    have disappeared.
+    or compared have disappeared.
     """
     import redis
 
+    writing = list(amendments.writing())
     pipe = client.pipeline(transaction=True)
     try:
         pipe.watch(key(LAST_UPDATE))
         if pipe.get(key(LAST_UPDATE)) != before:
             raise redis.WatchError
-        _rename(pipe, hashes, state, changes)
+        script = pipe.script_load(WRITE)
+        pipe.multi()
+        _rename(pipe, hashes, changes)
+        _amend(pipe, script, writing)
+        _announce(pipe, state, changes)
         answers = pipe.execute(raise_on_error=False)
     except redis.WatchError:
         client.ping()  # a connection that breaks is reported as another's write, too
@@ -63,18 +72,26 @@ def switch(client: Redis, hashes: Hashes, before: str | None, state: State, chan
         ) from None
     finally:
         pipe.reset()
-    _check(client, answers, state)
-    hashes.sweep()
+    _check(client, answers, state, len(writing))
+    hashes.forget([*changes.removed, *changes.changed], REPLACED)
 
 
-def _rename(pipe: Pipeline, hashes: Hashes, state: State, changes: Changes) -> None:
+def _rename(pipe: Pipeline, hashes: Hashes, changes: Changes) -> None:
     """First what may fail without harm: a hash that has expired by now is not there to be renamed."""
-    pipe.multi()
-    for symbol in (*changes.removed, *(symbol for symbol in state.symbols if symbol not in changes.new)):
+    for symbol in (*changes.removed, *changes.changed):
         pipe.rename(hashes.name(symbol), hashes.name(symbol, REPLACED))
     pipe.echo("renamed")
-    for symbol in state.symbols:
+    for symbol in (*changes.new, *changes.changed):
         pipe.rename(hashes.name(symbol, STAGED), hashes.name(symbol))
+
+
+def _amend(pipe: Pipeline, script: str, writing: Iterable[ScriptCall]) -> None:
+    pipe.echo("made")
+    for names, arguments in writing:
+        pipe.evalsha(script, len(names), *names, *arguments)
+
+
+def _announce(pipe: Pipeline, state: State, changes: Changes) -> None:
     lifetime = seconds(settings().ttl_days)
     pipe.delete(key(STAGES))
     pipe.hset(key(STAGES), "SyncRedis", state.sync_id)
@@ -85,12 +102,16 @@ def _rename(pipe: Pipeline, hashes: Hashes, state: State, changes: Changes) -> N
     pipe.expire(key(UPDATES), lifetime)
 
 
-def _check(client: Redis, answers: list[Any], state: State) -> None:
+def _check(client: Redis, answers: list[Any], state: State, writing: int) -> None:
+    """What may not fail are the renames to the places that are read, the scripts, and the words about the version."""
+    made = answers.index("made") + 1
     failed = [answer for answer in answers[answers.index("renamed") :] if isinstance(answer, Exception)]
-    if failed:
+    lost = len(failed) + sum(answer for answer in answers[made : made + writing] if isinstance(answer, int))
+    if lost:
         redis_state.distrust(client)
+        reason = f" ({failed[0]})" if failed else ""
         raise RedisUnhealthyError(
-            f"Redis has lost {len(failed)} of {state.synced} symbols while it was fed ({failed[0]}); a server that "
+            f"Redis has lost {lost} of {state.synced} symbols while it was fed{reason}; a server that "
             f"evicts keys needs more memory. The next run repairs it: "
             f"luigi --module pipeline RedisWatchlistSync --date {state.day}"
         )

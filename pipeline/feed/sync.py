@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from pipeline import calendar
 from pipeline.config import redis as settings
 from pipeline.errors import ConfigurationError
+from pipeline.feed.amendments import AMENDED, Amendments
 from pipeline.feed.content import Feed
-from pipeline.feed.hashes import AMENDED, Hashes
+from pipeline.feed.hashes import Hashes
 from pipeline.feed.server import check_server, cleared, key
 from pipeline.feed.state import LAST_UPDATE, STAGES, State
 from pipeline.feed.switch import UPDATES, Changes, switch
@@ -49,23 +50,23 @@ def sync(client: Redis, feed: Feed, force_full: bool = False) -> State:
         removed=0, symbols=sorted(feed.entries),
     )  # fmt: skip
     hashes = Hashes(client, state.version())
-    hashes.sweep()
-    changes = make(hashes, feed, None if last is None or state.mode == FULL else str(last.day))
+    amendments = Amendments(hashes, last or state)
+    present = hashes.sweep()
+    if state.mode != FULL:
+        amendments.compare(client, [entry for symbol, entry in feed.entries.items() if symbol in present])
+    changes = make_whole(hashes, feed, present, amendments.outcomes)
     state = dataclasses.replace(
         state,
         new=len(changes.new),
         updated=len(changes.changed) + len(changes.amended),
         removed=len(changes.removed),
     )
-    switch(client, hashes, text, state, changes)
+    switch(client, hashes, text, state, changes, amendments)
     return state
 
 
-def make(hashes: Hashes, feed: Feed, day: str | None) -> Changes:
-    """Make all hashes of a version: from those that were fed as of `day` where that is possible, else whole."""
-    present = hashes.present()
-    known = [entry for symbol, entry in feed.entries.items() if symbol in present]
-    outcomes = hashes.amend(known, day) if day else {}
+def make_whole(hashes: Hashes, feed: Feed, present: set[str], outcomes: dict[str, int]) -> Changes:
+    """Make the hashes that cannot stay where they are; what becomes of all of them."""
     whole = {symbol: entry for symbol, entry in feed.entries.items() if not outcomes.get(symbol)}
     hashes.stage(whole.values())
     return Changes(

@@ -24,6 +24,7 @@ from pipeline.errors import (
     RedisRefusedError,
     RedisUnreachableError,
 )
+from pipeline.feed import amendments
 from pipeline.feed import hashes as redis_hashes
 from pipeline.feed import mirror as metrics
 from pipeline.feed.mirror import push_test_alert
@@ -201,8 +202,8 @@ def test_restarted_in_the_middle(server, data, errors, monkeypatch, mode, surviv
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(redis_hashes, "AMENDED_AT_ONCE", 2)
-        patched.setattr(redis_hashes.Hashes, "_call", killing(redis_hashes.Hashes._call))
+        patched.setattr(amendments, "AT_ONCE", 2)
+        patched.setattr(amendments.Amendments, "_comparison", killing(amendments.Amendments._comparison))
         patched.setattr(redis_hashes, "fields_of", killing(redis_hashes.fields_of))
         patched.setattr(redis_hashes, "chunks", lambda items: chunks(items, 2))
         fails_with(errors, RedisUnreachableError, "cannot be reached", day)

@@ -14,7 +14,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from pipeline.errors import ConfigurationError, FeedOutdatedError, RedisOvertakenError, RedisUnhealthyError
+from pipeline.errors import (
+    ConfigurationError,
+    FeedOutdatedError,
+    RedisFullError,
+    RedisOvertakenError,
+    RedisUnhealthyError,
+)
 from pipeline.feed.content import check_session, read_feed
 from pipeline.feed.hashes import Hashes
 from pipeline.feed.server import connect
@@ -116,15 +122,16 @@ def test_an_ordinary_day_sends_the_new_bar_alone(redis, data, scanned):
     commands = written(redis, lambda: synced(NEXT))
     sent = redis.info("stats")["total_net_input_bytes"] - before
     whole = sum(len(json.dumps(redis.hgetall(KEY + symbol))) for symbol in data.symbols[:8])
-    assert commands["hset"] == 8 + 1 and commands["hdel"] == commands["copy"] == 8  # the symbols, and the stages
+    assert commands["hset"] == 8 + 1 and commands["hdel"] == 8  # the symbols, and the stages
+    assert not {"copy", "rename"} & commands.keys()
     assert sent < 0.5 * whole
 
 
 def test_many_symbols_are_amended_by_several_calls(redis, data, monkeypatch):
     publish_and_sync(data, DAY)
     data.publish(NEXT)
-    monkeypatch.setattr("pipeline.feed.hashes.AMENDED_AT_ONCE", 3)
-    assert written(redis, lambda: synced(NEXT))["evalsha"] == 3
+    monkeypatch.setattr("pipeline.feed.amendments.AT_ONCE", 3)
+    assert written(redis, lambda: synced(NEXT))["evalsha"] == 2 * 3  # to compare, and to write
     assert_holds(redis, data, NEXT, data.symbols[:8])
 
 
@@ -139,7 +146,7 @@ data_dir, url, day, function, count = sys.argv[1:]
 config = luigi.configuration.get_config()
 config.set("storage", "data_dir", data_dir)
 config.set("redis", "url", url)
-from pipeline.feed import hashes as redis_hashes
+from pipeline.feed import amendments
 from pipeline.feed import sync as redis_sync
 from pipeline.feed.content import read_feed
 from pipeline.feed.server import connect
@@ -152,15 +159,21 @@ def last(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*arguments)
 
-with mock.patch(f"pipeline.{function}", last), mock.patch.object(redis_hashes, "AMENDED_AT_ONCE", 3), \
-connect() as client:
+with mock.patch(f"pipeline.{function}", last), mock.patch.object(amendments, "AT_ONCE", 3), connect() as client:
     redis_sync.sync(client, read_feed(datetime.date.fromisoformat(day)))
 """
 
 
 @pytest.mark.parametrize(
     ("function", "count"),
-    [("feed.hashes.Hashes._call", 3), ("feed.hashes.fields_of", 2), ("feed.sync.switch", 1), ("feed.switch._check", 1)],
+    [
+        ("feed.amendments.Amendments._comparison", 3),
+        ("feed.hashes.fields_of", 2),
+        ("feed.sync.switch", 1),
+        ("feed.switch._amend", 1),
+        ("feed.switch._announce", 1),
+        ("feed.switch._check", 1),
+    ],
 )
 def test_killed_in_the_middle(redis, data, data_dir, function, count):
     publish_and_sync(data, DAY)
@@ -337,21 +350,78 @@ def test_a_sync_that_another_one_has_overtaken_changes_nothing(redis, data, monk
     assert len(entries(redis)) == 2
 
 
-def test_hashes_that_were_lost_before_the_switch_are_noticed(redis, data, monkeypatch):
-    """As on a server that throws keys away when it is full."""
+@pytest.mark.parametrize(
+    ("damage", "force"),
+    [
+        ("del nasdaq:watchlist_staged:S003", True), ("del nasdaq:watchlist_data:S003", False),
+        ("hdel nasdaq:watchlist_data:S003 meta", False), ("hdel nasdaq:watchlist_data:S003 2024-01-04", False),
+        ("hset nasdaq:watchlist_data:S003 2024-02-16 {}", False), ("hdel nasdaq:watchlist_data:S003 sync_id", False),
+    ],
+)  # fmt: skip
+def test_hashes_that_were_lost_before_the_switch_are_noticed(redis, data, monkeypatch, damage, force):
+    """As on a server that throws keys away when it is full, or one that others write to."""
     publish_and_sync(data, DAY)
+    data.publish(NEXT)
 
     def losing(client, *arguments):
-        redis.delete("nasdaq:watchlist_staged:S003")
+        redis.execute_command(*damage.split())
         return switch(client, *arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr("pipeline.feed.sync.switch", losing)
         with pytest.raises(RedisUnhealthyError, match="lost 1 of 8 symbols"):
-            synced(DAY)
+            synced(NEXT, force_full=force)
     assert redis.get("nasdaq:watchlist_last_update") is None
-    assert synced(DAY).mode == FULL
+    assert synced(NEXT).mode == FULL
+    assert_holds(redis, data, NEXT, data.symbols[:8])
+
+
+def test_a_hash_that_became_another_key_before_the_switch_is_noticed(redis, data, monkeypatch):
+    publish_and_sync(data, DAY)
+    data.publish(NEXT)
+
+    def changing(client, *arguments):
+        redis.set(KEY + "S003", "x")
+        return switch(client, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.feed.sync.switch", changing)
+        with pytest.raises(RedisUnhealthyError, match="lost 1 of 8 symbols while it was fed .*WRONGTYPE"):
+            synced(NEXT)
+    assert synced(NEXT).mode == FULL
+    assert_holds(redis, data, NEXT, data.symbols[:8])
+
+
+def test_a_server_that_has_forgotten_its_scripts_gets_them_again(redis, data, monkeypatch):
+    publish_and_sync(data, DAY)
+    data.publish(NEXT)
+
+    def forgetting(client, *arguments):
+        redis.script_flush()
+        return switch(client, *arguments)
+
+    redis.script_flush()
+    monkeypatch.setattr("pipeline.feed.sync.switch", forgetting)
+    assert synced(NEXT).mode == INCREMENTAL
+    assert_holds(redis, data, NEXT, data.symbols[:8])
+
+
+def test_a_server_that_is_full_at_the_switch_keeps_the_version_before(redis, data, monkeypatch):
+    publish_and_sync(data, DAY)
+    data.publish(NEXT)
+
+    def full(client, *arguments):
+        redis.config_set("maxmemory", "100kb")
+        return switch(client, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.feed.sync.switch", full)
+        with pytest.raises(RedisFullError):
+            synced(NEXT)
+    redis.config_set("maxmemory", "0")
     assert_holds(redis, data, DAY, data.symbols[:8])
+    assert synced(NEXT).mode == INCREMENTAL
+    assert_holds(redis, data, NEXT, data.symbols[:8])
 
 
 FOREIGN = {
