@@ -54,6 +54,13 @@ def test_redis_sync(benchmark: Benchmark) -> None:
     assert re.search(r"ordinary day / full +\d", said)
 
 
+@pytest.mark.redis
+@pytest.mark.slow
+def test_feed_versions(benchmark: Benchmark) -> None:
+    said = benchmark("feed_versions.py", "--symbols", "60", "--syncs", "8", "--readers", "1")
+    assert re.search(r"60 symbols, 8 syncs, 3 of them killed; \d+ readings of 7 versions, .*: 0 mixtures", said)
+
+
 def test_yahoo_download(benchmark: Benchmark, market: SmallMarket) -> None:
     said = benchmark("yahoo_download.py", market.url, "2", "--rounds", "1", "--sessions", "60")
     assert re.search(r"ratio of the medians \d", said)

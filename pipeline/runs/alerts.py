@@ -21,7 +21,7 @@ from pipeline.config import alerts
 from pipeline.database.connection import database_path, reading, records, writing
 from pipeline.errors import DatabaseLockedError, PipelineError
 from pipeline.feed import delivery, mirror
-from pipeline.runs import notifications
+from pipeline.runs import messages, notifications
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -259,20 +259,21 @@ def _span(dates: Sequence[dt.date]) -> str:
 
 
 def tell() -> None:
-    """Send what is due to every configured channel, mirror the record to Redis, and deliver events.
+    """Send what is due, or waits, to every configured channel, mirror the record to Redis, and deliver events.
 
     Fails for no reason of theirs.
     """
     try:
         with reading() as connection:
-            messages = due(connection)
-        sent = [message for message in messages if _send(message)]
+            found = due(connection)
+        sent = [message for message in found if _send(message)]
         if sent:
             with writing() as connection:
                 for message in sent:
                     _mark(connection, message)
+        messages.send_unsent()
     except PipelineError as error:
-        logger.warning("alerts are sent by the next run: %s", error)
+        logger.warning("messages are sent by the next run: %s", error)
     mirror.mirror()
     delivery.deliver()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import market
 from pipeline.database.connection import reading
 from pipeline.database.markers import MarkerTarget
-from pipeline.runs.notifications import notify
+from pipeline.runs.messages import notify
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.replica import ReplicateDatabase
 

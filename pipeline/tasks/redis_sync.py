@@ -27,7 +27,7 @@ from pipeline.feed import sync as redis_sync
 from pipeline.feed.content import check_session, read_feed, wanted_session
 from pipeline.feed.server import check_address, connect
 from pipeline.feed.state import State
-from pipeline.runs.notifications import notify
+from pipeline.runs.messages import notify
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.daily import DailyPipeline
 
