@@ -8,6 +8,7 @@ at least `[quality] final_hours` after the close of its session has said the sam
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import TYPE_CHECKING
 
 from pipeline import calendar
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from pipeline.database.temporary import Temporary
 
-#: Sessions back from now whose moment of finality is looked at; answers of today are final for all that is older.
-RECENT = 15
-
 
 def final_at(session: dt.date) -> dt.datetime:
     """The moment, in UTC, from which on an answer makes bars of the session final."""
@@ -28,13 +26,14 @@ def final_at(session: dt.date) -> dt.datetime:
     return close + dt.timedelta(hours=quality().final_hours)
 
 
-def place_finality(tables: Temporary) -> None:
-    """Make `finality` (date, final_at): the sessions around now, whose bars an answer may leave provisional.
+def place_finality(tables: Temporary, answered: str) -> None:
+    """Make `finality` (date, final_at): the sessions whose bars the answers of a table may leave provisional.
 
-    For any other session every answer is late enough.
+    Those are the ones around each `fetched_at` in it; for any other session the answer was late enough.
     """
-    today = calendar.now().date()
-    days = calendar.sessions_between(calendar.session_before(today, RECENT), calendar.session_after(today))
+    within = dt.timedelta(days=math.ceil(quality().final_hours / 24) + 1)
+    rows = tables.execute(f"SELECT DISTINCT fetched_at::DATE FROM {answered} WHERE fetched_at IS NOT NULL")
+    days = sorted({day for (taken,) in rows for day in calendar.sessions_between(taken - within, taken + within)})
     tables.make(
         "finality",
         "SELECT unnest($days::DATE[]) AS date, unnest($moments::TIMESTAMPTZ[]) AS final_at",

@@ -34,7 +34,7 @@ def change_bars(tables: Temporary) -> dict[str, int]:
     mark_stale_sessions(tables)
     keep_versions(tables)
     corrections.bars_changed(tables.connection)
-    place_finality(tables)
+    place_finality(tables, "bar_changes")
     _replace(tables)
     _follow(tables)
     return _counts(tables)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.market.disagreements import note_disagreements
+from pipeline.market.finality import place_finality
 from pipeline.market.gaps import remember
 from pipeline.market.history import change_bars
 from pipeline.market.verdicts import ADD, ASK_WHOLE, KEEP, REPLACE, TAKE_OVER
@@ -71,14 +72,16 @@ def _make_final(evidence: Evidence) -> None:
 
     For the bars that it changed, `change_bars` has done it.
     """
+    place_finality(evidence, "judged_bars")
     evidence.execute(
         f"""
         UPDATE stock_data s SET is_final = true, confirmed_at = now()
         FROM judged_bars b
         JOIN verdicts v USING (symbol)
-        JOIN finality f ON f.date = b.date
+        LEFT JOIN finality f ON f.date = b.date
         WHERE s.symbol = b.symbol AND s.date = b.date AND NOT coalesce(s.is_final, true)
-          AND b.rule IS NULL AND b.fetched_at >= f.final_at AND v.verdict IN ('{TAKE_OVER}', '{REPLACE}')
+          AND b.rule IS NULL AND coalesce(b.fetched_at >= f.final_at, true)
+          AND v.verdict IN ('{TAKE_OVER}', '{REPLACE}')
         """
     )
 

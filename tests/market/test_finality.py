@@ -51,3 +51,15 @@ def test_a_bar_is_final_when_it_is_said_again_late_enough(
 ) -> None:
     assert not is_final(MOMENT - dt.timedelta(hours=6))
     assert is_final(MOMENT + after) == is_late
+
+
+@pytest.mark.parametrize("weeks", [3, 100])
+@pytest.mark.parametrize(("after", "is_late"), EDGES)
+def test_the_age_of_an_answer_counts_however_long_ago_it_came(
+    is_final: Callable[..., bool], clock: Callable[..., None], weeks: int, after: dt.timedelta, is_late: bool
+) -> None:
+    """A host that was away for weeks, or the session rebuilt from what was received then."""
+    now = MOMENT + dt.timedelta(weeks=weeks)
+    clock(now.year, now.month, now.day)
+    assert not is_final(MOMENT - dt.timedelta(hours=6))
+    assert is_final(MOMENT + after) == is_late
