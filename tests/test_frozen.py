@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from pipeline.database.replica import manifest_path, replica_path
-from pipeline.report.page import report_path
+from pipeline.report.places import report_path
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.redis_sync import RedisWatchlistSync
 from tests.conftest import changing_settings, compute_here, forget, use_data_dir

@@ -32,7 +32,7 @@ class Day(click.ParamType):
     def shell_complete(
         self, context: click.Context, parameter: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from pipeline.report.page import pages
+        from pipeline.report.places import pages
 
         found = [str(day) for day in reversed(pages()) if str(day).startswith(incomplete)]
         return [CompletionItem(day) for day in found[:MOST]]

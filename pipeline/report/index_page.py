@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import market, storage
+from pipeline.config import market
 from pipeline.database.connection import records
 from pipeline.database.markers import MarkerTarget
 from pipeline.report.hit_groups import has_column
-from pipeline.report.page import evaluation_path, pages, templates
+from pipeline.report.page import templates
+from pipeline.report.places import evaluation_path, pages
 from pipeline.sources.exchanges import market_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 Row = dict[str, Any]
-
-
-def index_path() -> pathlib.Path:
-    return storage().root / "reports" / "index.html"
 
 
 def render_index(connection: DuckDBPyConnection, made: Mapping[dt.date, Row] | None = None) -> str:

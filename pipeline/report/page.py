@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pipeline.calendar import NEW_YORK, session_after, session_before
-from pipeline.config import storage
 from pipeline.report import assets, hit_groups
 from pipeline.report import facts as report_facts
+from pipeline.report.places import evaluation_path, report_path
 
 if TYPE_CHECKING:
     import jinja2
     from duckdb import DuckDBPyConnection
 
 SCRIPTS = ("charts.js", "list.js")
-
-
-def report_path(session: dt.date) -> pathlib.Path:
-    return storage().root / "reports" / f"{session}.html"
-
-
-def evaluation_path() -> pathlib.Path:
-    return storage().root / "reports" / "evaluation.html"
-
-
-def pages() -> list[dt.date]:
-    """The sessions that have a page, the oldest first."""
-    found = (storage().root / "reports").glob("????-??-??.html")
-    return sorted(dt.date.fromisoformat(path.stem) for path in found)
 
 
 def neighbours(sessions: Iterable[dt.date]) -> list[dt.date]:

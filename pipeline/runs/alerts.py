@@ -20,7 +20,6 @@ from pipeline import calendar
 from pipeline.config import alerts
 from pipeline.database.connection import database_path, reading, records, writing
 from pipeline.errors import DatabaseLockedError, PipelineError
-from pipeline.feed import delivery, mirror
 from pipeline.runs import messages, notifications
 
 if TYPE_CHECKING:
@@ -263,6 +262,8 @@ def tell() -> None:
 
     Fails for no reason of theirs.
     """
+    from pipeline.feed import delivery, mirror
+
     try:
         with reading() as connection:
             found = due(connection)

@@ -6,15 +6,15 @@ import datetime as dt
 import logging
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pipeline.config import market, quality
 from pipeline.database.connection import reading, writing
-from pipeline.market.audits import Audit, due, record_audits, whole_requests
-from pipeline.market.evidence import Evidence
-from pipeline.market.load import store_answers
-from pipeline.market.verdicts import judge
 from pipeline.sources.protocol import BarRequest
 from pipeline.tasks.progress import Bar, Say
+
+if TYPE_CHECKING:
+    from pipeline.market.audits import Audit
 
 logger = logging.getLogger("pipeline")
 
@@ -27,6 +27,8 @@ def audit_due(session: dt.date, folder: pathlib.Path, say: Say) -> dict[str, int
     """
     if not quality().audit_per_day or market().offline:
         return {}
+    from pipeline.market.audits import due, whole_requests
+
     with reading() as connection:
         requests = whole_requests(connection, due(connection, session, quality().audit_per_day), None)
     return counted(audit(requests, session, folder.with_name(f"{folder.name}.audit"), say))
@@ -34,6 +36,10 @@ def audit_due(session: dt.date, folder: pathlib.Path, say: Say) -> dict[str, int
 
 def audit(requests: Sequence[BarRequest], session: dt.date, folder: pathlib.Path, say: Say) -> list[Audit]:
     """Ask for whole histories, heal what differs, and write down what was found; all of it in one transaction."""
+    from pipeline.market.audits import record_audits
+    from pipeline.market.evidence import Evidence
+    from pipeline.market.load import store_answers
+    from pipeline.market.verdicts import judge
     from pipeline.sources.registry import configured_source
 
     if not requests:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipeline.database.connection import writing
 from pipeline.database.replica import replica_path
 from pipeline.market.staleness import settle_session
-from pipeline.report.page import report_path
+from pipeline.report.places import report_path
 from pipeline.runs.messages import notify
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.cleanup import CleanUpFiles

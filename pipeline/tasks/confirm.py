@@ -11,12 +11,7 @@ from pipeline import calendar
 from pipeline.config import market, quality, redis, storage
 from pipeline.database.connection import reading, writing
 from pipeline.errors import NotFinalError
-from pipeline.market.evidence import Evidence
 from pipeline.market.finality import final_at, provisional
-from pipeline.market.load import store_answers
-from pipeline.market.plan import confirmations
-from pipeline.market.staleness import stale_sessions
-from pipeline.market.verdicts import judge
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.prices import ask_further, collect, described
@@ -66,6 +61,12 @@ class ConfirmSession(SessionTask):
 
     def _ask(self, session: dt.date) -> tuple[int, dict[str, int]]:
         """Revise the session's provisional bars; the stages that rest on them open again in the same transaction."""
+        from pipeline.market.evidence import Evidence
+        from pipeline.market.load import store_answers
+        from pipeline.market.plan import confirmations
+        from pipeline.market.staleness import stale_sessions
+        from pipeline.market.verdicts import judge
+
         with reading() as connection:
             requests = confirmations(connection, session)
         if not requests:

@@ -6,21 +6,13 @@ import datetime as dt
 import logging
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pipeline.config import ROOT
 from pipeline.database.connection import writing
 from pipeline.host.scratch import scratch_folder
-from pipeline.indicators.bars import export_bars, load_indicators
-from pipeline.indicators.columns import add_columns, export_history, load_history
-from pipeline.indicators.definitions import job_argument
-from pipeline.indicators.spark.handover import exchanged
 from pipeline.indicators.spark.submit import SparkJob
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.prices import CollectPrices
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger("pipeline")
 
@@ -44,6 +36,9 @@ class ComputeIndicators(SessionTask, SparkJob):
     app = str(ROOT / "pipeline" / "indicators" / "job.py")
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        from pipeline.indicators.bars import export_bars, load_indicators
+        from pipeline.indicators.definitions import job_argument
+
         with scratch_folder("indicators") as scratch:
             self._back_fill_new_columns(scratch / "history")
             folder = scratch / str(sessions[-1])
@@ -59,6 +54,8 @@ class ComputeIndicators(SessionTask, SparkJob):
 
     def _back_fill_new_columns(self, folder: pathlib.Path) -> None:
         """Compute indicators that are new in the configuration for the sessions that were done without them."""
+        from pipeline.indicators.columns import add_columns, export_history, load_history
+
         with writing() as connection:
             definitions = add_columns(connection)
         if not definitions:
@@ -73,5 +70,7 @@ class ComputeIndicators(SessionTask, SparkJob):
 
     def _compute(self, folder: pathlib.Path, argument: str) -> None:
         """Have Spark make `output/` of `input/`."""
+        from pipeline.indicators.spark.handover import exchanged
+
         with exchanged(folder) as place:
             self.submit([f"{place}/input", f"{place}/output", "--indicators", argument])

@@ -13,16 +13,6 @@ from typing import TYPE_CHECKING
 from pipeline.config import market, storage
 from pipeline.database.connection import writing
 from pipeline.errors import PipelineError, SourceOutageError
-from pipeline.market.adjustment import whole_histories
-from pipeline.market.closures import forget_closed
-from pipeline.market.coverage import refusal, store_states
-from pipeline.market.deliveries import with_changes
-from pipeline.market.evidence import Evidence
-from pipeline.market.load import store_answers
-from pipeline.market.plan import left_provisional, plan
-from pipeline.market.succession import close_ended
-from pipeline.market.ticker_changes import carry_over
-from pipeline.market.verdicts import ASK_WHOLE, found, judge
 from pipeline.sources.protocol import BarRequest, StandingSource
 from pipeline.sources.registry import configured_source
 from pipeline.tasks.audit import audit_due
@@ -32,6 +22,8 @@ from pipeline.tasks.symbols import CollectSymbols, check_rules, renew_older
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from pipeline.market.evidence import Evidence
 
 logger = logging.getLogger("pipeline")
 
@@ -54,6 +46,9 @@ class CollectPrices(SessionTask):
     priority = 80
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        from pipeline.market.evidence import Evidence
+        from pipeline.market.load import store_answers
+        from pipeline.market.verdicts import judge
         from pipeline.sources.answers import set_aside_damaged
 
         check_rules()
@@ -75,6 +70,12 @@ class CollectPrices(SessionTask):
 
     def _requests(self, sessions: Sequence[dt.date]) -> list[BarRequest]:
         """What to ask for, after the stored histories were brought in line with the listing."""
+        from pipeline.market.closures import forget_closed
+        from pipeline.market.deliveries import with_changes
+        from pipeline.market.plan import left_provisional, plan
+        from pipeline.market.succession import close_ended
+        from pipeline.market.ticker_changes import carry_over
+
         source = configured_source()
         with writing() as connection:
             forget_closed(connection)
@@ -92,6 +93,8 @@ class CollectPrices(SessionTask):
 
     def _settle(self, answers: Evidence, session: dt.date) -> Outcome:
         """Give the session's symbols their states, and mark it as done when nothing speaks against it."""
+        from pipeline.market.coverage import refusal, store_states
+
         connection = answers.connection
         coverage = store_states(answers, session)
         refused = refusal(answers, session)
@@ -118,6 +121,11 @@ def ask_further(requests: list[BarRequest], folder: pathlib.Path, say: Say) -> l
 
     Returns the requests that the final judgement is about.
     """
+    from pipeline.market.adjustment import whole_histories
+    from pipeline.market.evidence import Evidence
+    from pipeline.market.verdicts import ASK_WHOLE, found, judge
+    from pipeline.sources.answers import unanswered
+
     with writing() as connection, Evidence(connection, folder, requests) as answers:
         judge(answers)
         restated = found(answers, ASK_WHOLE)
@@ -127,8 +135,6 @@ def ask_further(requests: list[BarRequest], folder: pathlib.Path, say: Say) -> l
         logger.info("%s: %s; its whole history is fetched anew", symbol, evidence)
     further = {request.symbol: request for request in [*again, *whole]}
     collect([*further.values()], folder, say)
-    from pipeline.sources.answers import unanswered
-
     for request in unanswered(folder, [*further.values()]):  # what was answered before is judged again
         del further[request.symbol]
     return [further.get(request.symbol, request) for request in requests]

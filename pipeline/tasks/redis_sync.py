@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import json
-import logging
 from collections.abc import Sequence
 
 import luigi
@@ -18,20 +16,9 @@ from luigi.task import MixinNaiveBulkComplete
 
 from pipeline import calendar
 from pipeline.database.connection import writing
-from pipeline.errors import RedisUnhealthyError
-from pipeline.events.outbox import SIGNALS, add_once
-from pipeline.feed import health as redis_health
-from pipeline.feed import signals
-from pipeline.feed import state as redis_state
-from pipeline.feed import sync as redis_sync
-from pipeline.feed.content import check_session, read_feed, wanted_session
-from pipeline.feed.server import check_address, connect
-from pipeline.feed.state import State
 from pipeline.runs.messages import notify
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.daily import DailyPipeline
-
-logger = logging.getLogger("pipeline")
 
 
 class RedisStage(MixinNaiveBulkComplete, SessionTask):
@@ -66,13 +53,11 @@ class RedisStage(MixinNaiveBulkComplete, SessionTask):
         Raises SessionNotSettledError or SessionOutOfRangeError for a day that no run can serve, and ConfigurationError
         for an address of Redis that cannot be one.
         """
-        check_address()
-        asked_at = self.asked_at
-        state, has_seen = redis_state.look(self.task_family)
-        if state is not None and not self.force_full and state.day > session:
-            return True
-        fresh = not self.force_full or (state is not None and state.mode == redis_sync.FULL and state.at >= asked_at)
-        if state is not None and state.day == session and has_seen and fresh and self.row(session).exists():
+        from pipeline.feed import steps
+
+        full_since = self.asked_at if self.force_full else None
+        overtaken, seen = steps.is_overtaken_or_seen(self.task_family, session, full_since)
+        if overtaken or (seen and self.row(session).exists()):
             return True
         calendar.check_session(session)
         return False
@@ -97,15 +82,9 @@ class SyncRedis(RedisStage):
     priority = 15
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
-        return {day: self._sync(day) for day in sessions}
+        from pipeline.feed import steps
 
-    def _sync(self, day: dt.date) -> Outcome:
-        feed = read_feed(day)
-        check_session(feed)
-        with connect() as client:
-            state = redis_sync.sync(client, feed, self.force_full)
-        logger.info("%s", summary(state))
-        return facts_of(state)
+        return {day: steps.sync_day(day, self.force_full) for day in sessions}
 
 
 class CheckRedisHealth(RedisStage):
@@ -115,14 +94,9 @@ class CheckRedisHealth(RedisStage):
     priority = 14
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
-        return {day: self._check(day) for day in sessions}
+        from pipeline.feed import steps
 
-    def _check(self, day: dt.date) -> Outcome:
-        feed = read_feed(day)
-        with connect() as client:
-            facts = redis_health.check(client, feed, wanted_session(day))
-            redis_state.tick(client, self.task_family, last_update(redis_state.read(client), day))
-        return facts
+        return {day: steps.check_day(day, self.task_family) for day in sessions}
 
 
 class PrepareSignals(RedisStage):
@@ -135,16 +109,9 @@ class PrepareSignals(RedisStage):
     priority = 13
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
-        return {day: self._prepare(day) for day in sessions}
+        from pipeline.feed import steps
 
-    def _prepare(self, day: dt.date) -> Outcome:
-        with connect() as client:
-            state = last_update(redis_state.read(client), day)
-            facts = signals.prepare(client, state, functools.partial(tell_signals, state))
-            redis_health.check_triggers(client, state)
-            redis_state.tick(client, self.task_family, state)
-        logger.info("%s: %d of %d symbols are ready for live detection", day, facts["ready"], facts["total"])
-        return dict(facts)
+        return {day: steps.prepare_signals(day, self.task_family) for day in sessions}
 
 
 class CleanUpRedis(RedisStage):
@@ -154,13 +121,9 @@ class CleanUpRedis(RedisStage):
     priority = 13
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
-        return {day: self._clean_up(day) for day in sessions}
+        from pipeline.feed import steps
 
-    def _clean_up(self, day: dt.date) -> Outcome:
-        with connect() as client:
-            facts = signals.clean_up(client, day)
-            redis_state.tick(client, self.task_family, last_update(redis_state.read(client), day))
-        return dict(facts)
+        return {day: steps.clean_up(day, self.task_family) for day in sessions}
 
 
 class RedisWatchlistSync(RedisStage):
@@ -170,13 +133,9 @@ class RedisWatchlistSync(RedisStage):
     priority = 12
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
-        return {day: self._close(day) for day in sessions}
+        from pipeline.feed import steps
 
-    def _close(self, day: dt.date) -> Outcome:
-        with connect() as client:
-            state = last_update(redis_state.read(client), day)
-            redis_state.tick(client, self.task_family, state)
-        return {"channels": notify(summary(state))}
+        return {day: {"channels": notify(steps.close_day(day, self.task_family))} for day in sessions}
 
 
 class ManualFullSync(RedisStage):
@@ -186,16 +145,9 @@ class ManualFullSync(RedisStage):
     priority = 15
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
-        return {day: self._sync(day) for day in sessions}
+        from pipeline.feed import steps
 
-    def _sync(self, day: dt.date) -> Outcome:
-        feed = read_feed(day)
-        with connect() as client:
-            state = redis_sync.sync(client, feed, force_full=True)
-            redis_health.check(client, feed, feed.session)
-            redis_state.tick(client, self.task_family, state)
-        logger.info("%s", summary(state))
-        return facts_of(state)
+        return {day: steps.write_whole(day, self.task_family) for day in sessions}
 
 
 #: The stages of a date behind `DailyPipeline`, in their order.
@@ -206,45 +158,3 @@ FEED_STAGES: tuple[type[RedisStage], ...] = (
     CleanUpRedis,
     RedisWatchlistSync,
 )
-
-
-def tell_signals(state: State, changes: list[signals.Change]) -> None:
-    """Events for what becomes of triggers.
-
-    Before they are written to Redis: a run that is killed between finds the same changes again, and the events of an
-    update have names that follow from it.
-    """
-    if not changes:
-        return
-    with writing() as connection:
-        for name, event, text in changes:
-            trigger = json.loads(text)
-            symbol, session = name.split(":")[-2], str(signals.session_of(name))
-            body = {"event": event, "symbol": symbol, "session": session, "trigger": trigger}
-            add_once(connection, SIGNALS, symbol, f"{name} {event} {state.sync_id}", body)
-
-
-def last_update(state: State | None, day: dt.date) -> State:
-    """The update that a stage of `day` belongs to. Raises RedisUnhealthyError when it is gone or another one."""
-    if state is None or state.day != day:
-        found = "nothing" if state is None else f"the feed of {state.day}"
-        raise RedisUnhealthyError(
-            f"Redis was fed for {day} and now holds {found}: it was emptied, or another run has written to it. "
-            f"The next run repairs it: luigi --module pipeline RedisWatchlistSync --date {day}"
-        )
-    return state
-
-
-def summary(state: State) -> str:
-    """One line on an update, for people."""
-    listed = f"{state.synced} of {state.total} symbols" if state.total else "an empty watchlist"
-    return (
-        f"{state.day}: Redis holds {listed} up to session {state.session} "
-        f"({state.mode.replace('_', ' ')} sync: {state.new} new, {state.updated} updated, {state.removed} removed)"
-    )
-
-
-def facts_of(state: State) -> Outcome:
-    """What the marker file says of an update."""
-    kept = ("sync_id", "session", "mode", "synced", "total", "new", "updated", "removed")
-    return {name: getattr(state, name) for name in kept}

@@ -11,13 +11,10 @@ from pipeline import calendar
 from pipeline.config import retention
 from pipeline.database.connection import reading
 from pipeline.host.files import age, write_text
-from pipeline.report.index_page import index_path, render_index
-from pipeline.report.page import neighbours, pages, render, report_path
+from pipeline.report.places import index_path, pages, report_path
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.notify import NotifySuccess
 from pipeline.tasks.progress import Bar
-from pipeline.watchlist import track_record
-from pipeline.watchlist.day_view import create_day_views
 
 #: Sessions whose view is made in one go: as many as have room in memory.
 AT_ONCE = 20
@@ -47,6 +44,11 @@ class GenerateReport(SessionTask):
         return marker.exists() and age(marker, calendar.now()) > dt.timedelta(days=retention().report_days)
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        from pipeline.report.index_page import render_index
+        from pipeline.report.page import neighbours, render
+        from pipeline.watchlist import track_record
+        from pipeline.watchlist.day_view import create_day_views
+
         wanted = [*sessions, *neighbours(sessions)]
         told: dict[dt.date, dict[str, Any]] = {}
         with Bar("pages", self.say) as bar, reading() as connection:

@@ -11,13 +11,10 @@ from pipeline.calendar import latest_session, now
 from pipeline.config import quality
 from pipeline.database.connection import writing
 from pipeline.errors import ListingOutdatedError, PipelineError
-from pipeline.indicators.definitions import job_argument
-from pipeline.market.listing_checks import check_listing
 from pipeline.market.listings import keeps, obtain, store
 from pipeline.market.universe import snapshot_dates, snapshot_for
 from pipeline.parameters import merge
 from pipeline.tasks.base import Outcome, SessionTask
-from pipeline.watchlist.scans import configured_scans
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -27,6 +24,9 @@ logger = logging.getLogger("pipeline")
 
 def check_rules() -> None:
     """Raise for a mistake in the scans or the indicators, which should not wait until everything is collected."""
+    from pipeline.indicators.definitions import job_argument
+    from pipeline.watchlist.scans import configured_scans
+
     configured_scans()
     job_argument()
 
@@ -62,6 +62,8 @@ class CollectSymbols(SessionTask):
             return {session: errors.get(session) or self._settle(connection, session) for session in sessions}
 
     def _collect(self, session: dt.date) -> dt.date:
+        from pipeline.market.listing_checks import check_listing
+
         listing = obtain(session)
         with writing() as connection:
             check_listing(connection, listing)

@@ -12,13 +12,12 @@ from pipeline.errors import PipelineError, ScanError
 from pipeline.market.staleness import recent_stale, settle_session
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.indicators import ComputeIndicators
-from pipeline.watchlist.amendments import keep_versions, store_watchlist
-from pipeline.watchlist.hits import day_view, hits_by_scan, watchlist_rows
-from pipeline.watchlist.scans import CheckedScan, configured_scans
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
+
+    from pipeline.watchlist.scans import CheckedScan
 
 logger = logging.getLogger("pipeline")
 
@@ -41,6 +40,8 @@ class ScanWatchlist(SessionTask):
     @classmethod
     def forget(cls, connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> None:
         """The rows are kept as versions, which the next scan is compared with."""
+        from pipeline.watchlist.amendments import keep_versions
+
         keep_versions(connection, list(sessions))
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
@@ -61,6 +62,8 @@ class ScanWatchlist(SessionTask):
         }
 
     def _scan(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
+        from pipeline.watchlist.scans import configured_scans
+
         declared = configured_scans()
         outcomes: dict[dt.date, Outcome] = {}
         for first in range(0, len(sessions), AT_ONCE):
@@ -69,6 +72,8 @@ class ScanWatchlist(SessionTask):
         return outcomes
 
     def _scan_together(self, sessions: Sequence[dt.date], declared: Sequence[CheckedScan]) -> dict[dt.date, Outcome]:
+        from pipeline.watchlist.hits import day_view, watchlist_rows
+
         with writing() as connection:
             view = day_view(connection, *sessions)
         try:
@@ -89,6 +94,9 @@ class ScanWatchlist(SessionTask):
         declared: Sequence[CheckedScan],
     ) -> Outcome:
         """The session's part of the rows and the view, and its marker."""
+        from pipeline.watchlist.amendments import store_watchlist
+        from pipeline.watchlist.hits import hits_by_scan
+
         rows = of_day(rows, "scan_date", session)
         amended = store_watchlist(connection, session, rows, of_day(view, "date", session), declared)
         self.finish(connection, session)

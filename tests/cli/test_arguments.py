@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pipeline.cli.main import main
 from pipeline.database.connection import database_path, writing
 from pipeline.database.replica import replica_path
-from pipeline.report.page import report_path
+from pipeline.report.places import report_path
 from tests.support.stored_market import LAST, SESSIONS, fill
 
 

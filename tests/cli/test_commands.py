@@ -27,7 +27,7 @@ from pipeline.database.backups import backup_paths
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.replica import publish, replica_path
 from pipeline.masking import MASK
-from pipeline.report.page import report_path
+from pipeline.report.places import report_path
 from pipeline.runs import notifications
 from pipeline.tasks.daily import DailyPipeline
 from tests.support.runs import run_here

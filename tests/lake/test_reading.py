@@ -16,7 +16,7 @@ from pipeline.database.connection import reading
 from pipeline.database.replica import publish, replica_path
 from pipeline.errors import ConfigurationError
 from pipeline.host.files import write_text
-from pipeline.report.page import report_path
+from pipeline.report.places import report_path
 from pipeline.tasks.lake import PublishLake
 from tests.lake.test_publication import stored  # noqa: F401  # the same market
 from tests.support.runs import mark_done

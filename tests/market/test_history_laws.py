@@ -104,12 +104,17 @@ def markets(draw: st.DrawFn) -> Market:
 def installation(market: Market) -> Iterator[None]:
     """An empty data_dir whose source is `market`."""
     config = luigi.configuration.get_config()
+    changed = {
+        ("storage", "data_dir"): "",  # the folder
+        ("market", "history_sessions"): "30",
+        ("quality", "audit_per_day"): "0",  # the laws hold without a second look; and an audit would ask the real Yahoo
+    }
     with tempfile.TemporaryDirectory() as folder, \
             mock.patch.object(listings, "configured_source", lambda: market), \
             mock.patch.object(prices, "configured_source", lambda: market):  # fmt: skip
-        before = {name: config.get(*name, None) for name in (("storage", "data_dir"), ("market", "history_sessions"))}
-        config.set("storage", "data_dir", folder)
-        config.set("market", "history_sessions", "30")
+        before = {name: config.get(*name, None) for name in changed}
+        for name, value in changed.items():
+            config.set(*name, value or folder)
         forget()
         try:
             yield

@@ -17,7 +17,8 @@ from pipeline.database.connection import reading, writing
 from pipeline.host.files import write_text
 from pipeline.report.hit_groups import short_name
 from pipeline.report.index_page import render_index
-from pipeline.report.page import compact, neighbours, render, report_path
+from pipeline.report.page import compact, neighbours, render
+from pipeline.report.places import report_path
 from pipeline.watchlist import track_record
 from pipeline.watchlist.amendments import store_watchlist
 from pipeline.watchlist.hits import day_view, watchlist_rows

@@ -22,7 +22,7 @@ from pipeline.database.connection import CONFIG, migrate
 from pipeline.database.markers import RowTarget
 from pipeline.database.replica import manifest_path, replica_path
 from pipeline.host.files import write_text
-from pipeline.report.page import report_path
+from pipeline.report.places import report_path
 from tests.support.runs import mark_done
 
 SESSIONS = [

@@ -22,6 +22,7 @@ import pyarrow as pa
 from pipeline import calendar
 from pipeline.config import ROOT
 from pipeline.database.connection import writing
+from pipeline.database.schema import MARKERS
 from pipeline.sources.answers import ANSWER_SCHEMA
 from pipeline.sources.batches import collect_in_batches
 from pipeline.sources.exchanges import configured_exchanges
@@ -204,10 +205,12 @@ def mark_done(*sessions: dt.date) -> None:
     """Rows and marker files of every stage, as a finished run of the sessions leaves them."""
     from pipeline.tasks.stages import STAGES
 
+    marks = {stage.row(session).update_id: stage.table for session in sessions for stage in STAGES}
     with writing() as connection:
-        for session in sessions:
-            for stage in STAGES:
-                stage.row(session).touch(connection, stage.table)
+        connection.execute(
+            f"INSERT OR REPLACE INTO {MARKERS} SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), now()",
+            [list(marks), list(marks.values())],
+        )
     for session in sessions:
         for stage in STAGES:
             path = pathlib.Path(stage.marker(session).path)

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.database.connection import reading
 from pipeline.errors import NotFinalError
-from pipeline.report.page import report_path
+from pipeline.report.places import report_path
 from pipeline.tasks.base import SessionTask
 from pipeline.tasks.confirm import ConfirmSession
 from pipeline.tasks.daily import DailyPipeline

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.database.connection import writing
 from pipeline.database.replica import manifest_path, replica_path
-from pipeline.report.page import report_path
+from pipeline.report.places import report_path
 from pipeline.tasks.base import SessionTask
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.report import GenerateReport

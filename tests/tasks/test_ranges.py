@@ -15,7 +15,7 @@ from pipeline.database.connection import reading
 from pipeline.database.replica import manifest_path, publish, replica_path
 from pipeline.errors import EmptyRangeError, SessionNotSettledError, SessionOutOfRangeError
 from pipeline.indicators.spark import submit as spark
-from pipeline.report.page import report_path
+from pipeline.report.places import report_path
 from pipeline.tasks import replica as replica_stage
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.ranges import RangeTradingDays, sessions_of_range

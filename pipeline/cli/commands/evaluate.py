@@ -19,7 +19,7 @@ from pipeline.database.replica import published
 from pipeline.errors import NothingKnownError
 from pipeline.host.files import write_text
 from pipeline.report.evaluation_page import render_evaluation
-from pipeline.report.page import evaluation_path
+from pipeline.report.places import evaluation_path
 from pipeline.watchlist.evaluation import Evaluation, evaluate
 from pipeline.watchlist.intervals import Estimate
 from pipeline.watchlist.scans import configured_scans

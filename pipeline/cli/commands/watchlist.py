@@ -18,7 +18,8 @@ from pipeline.database.connection import database_path, reading, records
 from pipeline.database.replica import published, replica_path
 from pipeline.errors import NothingKnownError
 from pipeline.report.hit_groups import short_name
-from pipeline.report.page import figure, report_path
+from pipeline.report.page import figure
+from pipeline.report.places import report_path
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
