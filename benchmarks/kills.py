@@ -2,12 +2,12 @@
 
     python benchmarks/kills.py [--moments 160] [--way "day, local, 1 worker"] [--list] [--clock-back LIBRARY]
 
-A day and a back-fill of three sessions, with luigid and without, with one worker and two. In each, an instrumented run
-notes every rename, every commit and every call of the scheduler, and what is on the disk then; so many of these
-moments, evenly spread, are then met by SIGKILL, a stop, a full disk, a locked database or a scheduler that is taken
-away. Afterwards the same command must end with 0, and leave the tables of a run that nothing happened to, no process,
-no unfinished file and no open alert. With the library of faketime (/usr/lib/*/faketime/libfaketime.so.1 on Debian) the
-clock of the second run is three hours slow.
+A day, a back-fill of three sessions and the confirmation of a day, with luigid and without, with one worker and two.
+In each, an instrumented run notes every rename, every commit and every call of the scheduler, and what is on the disk
+then; so many of these moments, evenly spread, are then met by SIGKILL, a stop, a full disk, a locked database or a
+scheduler that is taken away. Afterwards the same command must end with 0, and leave the tables of a run that nothing
+happened to, no process, no unfinished file and no open alert. With the library of faketime
+(/usr/lib/*/faketime/libfaketime.so.1 on Debian) the clock of the second run is three hours slow.
 """
 
 from __future__ import annotations

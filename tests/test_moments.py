@@ -15,11 +15,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 SAMPLE = 2
 
 
-@pytest.mark.parametrize("way", [moments.WAYS[0], moments.WAYS[-1]], ids=str)
+@pytest.mark.parametrize(
+    "way", [moments.Way("day", False, 1), moments.Way("back-fill", True, 2), moments.Way("confirm", False, 1)], ids=str
+)
 def test_the_same_command_makes_up_for_a_lost_run(way: moments.Way, tmp_path: pathlib.Path) -> None:
     with SmallMarket(as_of=moments.LAST) as market:
         seen = moments.undisturbed(tmp_path / "undisturbed", market, way)
         assert {kind for kind, _ in seen.moments} == {"rename", "commit", "scheduler"}
+        assert way.command != "confirm" or seen.tables["watchlist_amendments"], "there is something to lose"
         picked = moments.chosen(moments.moments(way, seen), SAMPLE)
         outcomes = [moments.try_out(tmp_path / str(place), market, one, seen) for place, one in enumerate(picked)]
     assert {str(outcome.moment): outcome.faults for outcome in outcomes if outcome.faults} == {}

@@ -17,7 +17,8 @@ import duckdb
 import psutil
 
 from tests.support.luigid import Luigid, changed_settings
-from tests.support.runs import ROOT, assert_same, options, processes_of, results, start_luigi, stray_files
+from tests.support.mornings import live_evening, rules, tables
+from tests.support.runs import ROOT, assert_same, options, processes_of, start_luigi, stray_files
 from tests.support.small_market import SmallMarket
 from tests.support.spark_submit import stand_in
 
@@ -27,7 +28,11 @@ LAST = dt.date(2024, 2, 16)
 COMMANDS = {
     "day": ("DailyPipeline", "--date", "2024-02-16"),
     "back-fill": ("RangeTradingDays", "--of", "DailyPipeline", "--start", "2024-02-14", "--stop", "2024-02-17"),
+    "confirm": ("ConfirmSession", "--date", "2024-02-16"),
 }
+
+#: The copy of what was there before the first moment.
+BEFORE = "before"
 
 #: Seconds that a scheduler stays away which is taken away.
 AWAY = 3.0
@@ -38,7 +43,7 @@ HANGS = 240.0
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """How the pipeline is run: a day or a back-fill, with luigid or without, with so many workers."""
+    """How the pipeline is run: a day, a back-fill or the morning after, with luigid or not, with so many workers."""
 
     command: str
     has_luigid: bool
@@ -49,7 +54,13 @@ class Way:
         return f"{self.command}, {scheduler}, {self.workers} worker{'s'[: self.workers - 1]}"
 
 
-WAYS = [Way(command, luigid, workers) for command in COMMANDS for luigid in (False, True) for workers in (1, 2)]
+WAYS = [
+    Way(command, luigid, workers)
+    for command in COMMANDS
+    for luigid in (False, True)
+    for workers in (1, 2)
+    if (command, workers) != ("confirm", 2)  # it is one task
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,16 +97,22 @@ class Place:
         self.data = folder / "data"
         self.log = folder / "moments"
         spark = {"spark-submit": stand_in(folder)}
+        scans = rules(folder) if way.command == "confirm" else {}
         self.luigid: Luigid | None = None
-        self._variables = changed_settings(folder, spark=spark)
+        self._variables = changed_settings(folder, spark=spark, scans=scans)
         if way.has_luigid:
             (folder / "luigid").mkdir()
-            self.luigid = Luigid(folder / "luigid", spark=spark)
+            self.luigid = Luigid(folder / "luigid", spark=spark, scans=scans)
             self._variables = self.luigid.settings
             self.luigid.start()
 
-    def start(self, name: str, **variables: str) -> subprocess.Popen[bytes]:
-        task, *words = COMMANDS[self.way.command]
+    def live_evening(self) -> None:
+        """Leave what the command of the way needs to be there."""
+        if self.way.command == "confirm":
+            live_evening(self.market, LAST, self.data, lambda: self.start("evening", "day"))
+
+    def start(self, name: str, command: str = "", **variables: str) -> subprocess.Popen[bytes]:
+        task, *words = COMMANDS[command or self.way.command]
         scheduler = ["--scheduler-url", self.luigid.url] if self.luigid else []
         words += [*options(self.market, self.data), *scheduler, "--workers", str(self.way.workers)]
         return start_luigi(
@@ -151,12 +168,14 @@ class Undisturbed:
 def undisturbed(folder: pathlib.Path, market: SmallMarket, way: Way) -> Undisturbed:
     """Run once, and keep below `folder` what is on the disk at each moment."""
     with place(folder / "run", market, way) as here:
+        here.live_evening()
+        copy_tree(here.data, folder / BEFORE, None)
         cuts = Cuts(here, folder)
         code = cuts.run()
         assert code == 0, here.said("first")
         lines = here.log.read_text(encoding="utf-8").splitlines()
         found = [_moment(line, here.folder) for line in lines]
-        return Undisturbed(results(here.data), cuts.seconds(), found, cuts.taken, folder)
+        return Undisturbed(tables(here.data), cuts.seconds(), found, cuts.taken, folder)
 
 
 class Cuts:
@@ -273,6 +292,7 @@ def try_out(folder: pathlib.Path, market: SmallMarket, moment: Moment, seen: Und
             shutil.copytree(seen.copy_of(moment.number, side), here.data)
             orphans = []
         else:
+            copy_tree(seen.folder / BEFORE, here.data, None)
             _lose(here, moment)
             orphans = _orphans(here)
         began = time.monotonic()
@@ -332,7 +352,7 @@ def _processes(here: Place) -> list[psutil.Process]:
 
 def _faults(here: Place, seen: Undisturbed) -> Iterator[str]:
     try:
-        assert_same(results(here.data), seen.tables)
+        assert_same(tables(here.data), seen.tables)
     except (AssertionError, duckdb.Error) as error:
         yield f"rows differ: {error}"
     yield from (f"a stray file: {path}" for path in stray_files(here.data))
