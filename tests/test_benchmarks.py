@@ -61,6 +61,15 @@ def test_feed_versions(benchmark: Benchmark) -> None:
     assert re.search(r"60 symbols, 8 syncs, 3 of them killed; \d+ readings of 7 versions, .*: 0 mixtures", said)
 
 
+@pytest.mark.redis
+@pytest.mark.slow
+def test_deliveries(benchmark: Benchmark) -> None:
+    pytest.importorskip("confluent_kafka")
+    said = benchmark("deliveries.py", "--moments", "2")
+    pattern = r"^(\w.*): \d of 2 killed; of 60 events 0 are missing, .*; in the order of"
+    assert re.findall(pattern, said, re.MULTILINE) == ["file", "Redis stream", "Kafka"]
+
+
 def test_yahoo_download(benchmark: Benchmark, market: SmallMarket) -> None:
     said = benchmark("yahoo_download.py", market.url, "2", "--rounds", "1", "--sessions", "60")
     assert re.search(r"ratio of the medians \d", said)

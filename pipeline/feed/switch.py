@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import redis as settings
 from pipeline.errors import RedisOvertakenError, RedisUnhealthyError
 from pipeline.feed import state as redis_state
-from pipeline.feed.amendments import WRITE, Amendments
+from pipeline.feed.amendments import Amendments, Writing
 from pipeline.feed.hashes import REPLACED, STAGED, Hashes
-from pipeline.feed.server import ScriptCall, key, seconds
+from pipeline.feed.server import key, seconds
 from pipeline.feed.state import LAST_UPDATE, STAGES, State
 
 if TYPE_CHECKING:
@@ -58,10 +58,9 @@ def switch(
         pipe.watch(key(LAST_UPDATE))
         if pipe.get(key(LAST_UPDATE)) != before:
             raise redis.WatchError
-        script = pipe.script_load(WRITE)
         pipe.multi()
         _rename(pipe, hashes, changes)
-        _amend(pipe, script, writing)
+        _amend(pipe, writing)
         _announce(pipe, state, changes)
         answers = pipe.execute(raise_on_error=False)
     except redis.WatchError:
@@ -72,7 +71,7 @@ def switch(
         ) from None
     finally:
         pipe.reset()
-    _check(client, answers, state, len(writing))
+    _check(client, answers, state, writing)
     hashes.forget([*changes.removed, *changes.changed], REPLACED)
 
 
@@ -85,10 +84,10 @@ def _rename(pipe: Pipeline, hashes: Hashes, changes: Changes) -> None:
         pipe.rename(hashes.name(symbol, STAGED), hashes.name(symbol))
 
 
-def _amend(pipe: Pipeline, script: str, writing: Iterable[ScriptCall]) -> None:
+def _amend(pipe: Pipeline, writing: Iterable[Writing]) -> None:
     pipe.echo("made")
-    for names, arguments in writing:
-        pipe.evalsha(script, len(names), *names, *arguments)
+    for _, _, command in writing:
+        pipe.execute_command(*command)
 
 
 def _announce(pipe: Pipeline, state: State, changes: Changes) -> None:
@@ -102,16 +101,21 @@ def _announce(pipe: Pipeline, state: State, changes: Changes) -> None:
     pipe.expire(key(UPDATES), lifetime)
 
 
-def _check(client: Redis, answers: list[Any], state: State, writing: int) -> None:
-    """What may not fail are the renames to the places that are read, the scripts, and the words about the version."""
+def _check(client: Redis, answers: list[Any], state: State, writing: list[Writing]) -> None:
+    """What may not fail are the renames to the places that are read, the amendments, and the words about the version.
+
+    A hash of which more or less was new than had been found out has become another one meanwhile.
+    """
     made = answers.index("made") + 1
-    failed = [answer for answer in answers[answers.index("renamed") :] if isinstance(answer, Exception)]
-    lost = len(failed) + sum(answer for answer in answers[made : made + writing] if isinstance(answer, int))
-    if lost:
+    amended = answers[made : made + len(writing)]
+    lost = {symbol for (symbol, count, _), answer in zip(writing, amended, strict=True) if answer != count}
+    others = [*answers[answers.index("renamed") : made], *answers[made + len(writing) :]]
+    failed = [answer for answer in others if isinstance(answer, Exception)]
+    if lost or failed:
         redis_state.distrust(client)
-        reason = f" ({failed[0]})" if failed else ""
+        reason = next((f" ({answer})" for answer in (*failed, *amended) if isinstance(answer, Exception)), "")
         raise RedisUnhealthyError(
-            f"Redis has lost {lost} of {state.synced} symbols while it was fed{reason}; a server that "
-            f"evicts keys needs more memory. The next run repairs it: "
+            f"Redis has lost {len(lost) + len(failed)} of {state.synced} symbols while it was fed{reason}; a server "
+            f"that evicts keys needs more memory. The next run repairs it: "
             f"luigi --module pipeline RedisWatchlistSync --date {state.day}"
         )

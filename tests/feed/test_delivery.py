@@ -4,8 +4,6 @@ import collections
 import datetime as dt
 import json
 import logging
-import os
-import signal
 import sys
 
 import pytest
@@ -18,6 +16,7 @@ from pipeline.errors import EventDeliveryError
 from pipeline.events import outbox
 from pipeline.feed import delivery
 from pipeline.feed.transports import JsonLines, whole_lines
+from tests.support.kafka import consumed, mock_cluster
 from tests.support.servers import RedisServer
 
 
@@ -137,33 +136,11 @@ def test_the_probe_of_a_file(file):
 
 @pytest.fixture
 def brokers(data_dir, settings):
-    """The address of a mock cluster, which lives in this process and is reached over the network."""
-    kafka = pytest.importorskip("confluent_kafka")
-    cluster = kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0})
-    (broker,) = cluster.list_topics(timeout=20).brokers.values()
-    address = f"{broker.host}:{broker.port}"
-    settings("events", kafka_servers=address)
-    yield address
-    del cluster
-
-
-def consumed(address, topic, count):
-    """The messages of a topic, in the order of each partition, by a consumer of its own."""
-    from confluent_kafka import Consumer, TopicPartition
-
-    consumer = Consumer(
-        {"bootstrap.servers": address, "group.id": "test", "auto.offset.reset": "earliest", "log_level": 0}
-    )
-    partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-    found = []
-    while len(found) < count:
-        message = consumer.poll(20.0)
-        assert message is not None
-        if message.error() is None:
-            found.append((message.key().decode(), json.loads(message.value())))
-    consumer.close()
-    return found
+    """The address of a mock cluster."""
+    pytest.importorskip("confluent_kafka")
+    with mock_cluster() as address:
+        settings("events", kafka_servers=address)
+        yield address
 
 
 def test_kafka_gets_each_event_in_the_order_of_its_key(brokers):
@@ -234,59 +211,3 @@ def test_user_and_password_go_to_brokers_with_sasl_alone(data_dir, settings):
     found = client_settings()
     assert (found["security.protocol"], found["sasl.username"], found["sasl.password"]) == ("SASL_SSL", "u", "p")
     assert (found["ssl.ca.location"], found["sasl.mechanism"]) == ("/ca.pem", "SCRAM-SHA-512")
-
-
-# --- kills ---------------------------------------------------------------------------------------------------------
-
-TRACED = ("delivery.py", "transports.py", "outbox.py", "connection.py")
-
-
-def delivering(stop_at):
-    """Deliver in a process of its own that is killed before the line of that number; the lines that it went through."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        count = 0
-
-        def trace(frame, event, argument):
-            nonlocal count
-            if os.path.basename(frame.f_code.co_filename) not in TRACED:
-                return None
-            if event == "line":
-                count += 1
-                if count == stop_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return trace
-
-        sys.settrace(trace)
-        delivery.deliver()
-        sys.settrace(None)
-        os.write(writer, str(count).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as said:
-        text = said.read()
-    os.waitpid(child, 0)
-    return int(text or 0)
-
-
-@pytest.mark.slow
-def test_killed_at_fifty_moments_no_event_is_lost(file, monkeypatch):
-    """Between the commit of the events and the note that they are delivered; repeated ones have the same `event_id`.
-
-    Forks beside threads of the test runner alone, which hold no lock that the children need.
-    """
-    monkeypatch.setattr(delivery, "AT_ONCE", 7)
-    write_events(20)
-    total = delivering(0)
-    assert total > 50
-    for moment in range(50):
-        write_events(20)
-        delivering(1 + moment * total // 50)
-    delivering(0)
-    with reading() as connection:
-        written = [event_id for (event_id,) in connection.execute("SELECT event_id FROM outbox ORDER BY id").fetchall()]
-    found = [event["event_id"] for event in lines(file)]
-    assert list(dict.fromkeys(found)) == written
-    assert len(written) == 51 * 20
-    assert len(found) > len(written)  # some were sent again
