@@ -39,8 +39,16 @@ def export_bars(connection: DuckDBPyConnection, sessions: Sequence[dt.date], fol
 
 
 def _choose_rows(tables: Temporary, sessions: Sequence[dt.date]) -> None:
-    """Make `stale` (symbols) and `wanted_rows` (symbol, date): what is to be computed."""
-    tables.make("stale", "SELECT DISTINCT symbol FROM stale_indicators")
+    """Make `stale` (symbol, from_date) and `wanted_rows` (symbol, date): what is to be computed.
+
+    A changed bar reaches no session before its own: an evening that puts yesterday's volumes right costs two sessions.
+    """
+    tables.make(
+        "stale",
+        """
+        SELECT symbol, min(coalesce(from_date, DATE '1900-01-01')) AS from_date FROM stale_indicators GROUP BY symbol
+        """,
+    )
     tables.make(
         "wanted_rows",
         """
@@ -49,7 +57,7 @@ def _choose_rows(tables: Temporary, sessions: Sequence[dt.date]) -> None:
         UNION
         SELECT c.symbol, c.date
         FROM price_coverage c
-        JOIN stale USING (symbol)
+        JOIN stale s ON s.symbol = c.symbol AND c.date >= s.from_date
         JOIN finished_stages f ON f.stage = 'ComputeIndicators' AND f.session = c.date
         WHERE c.state = 'stored'
         """,
@@ -58,33 +66,53 @@ def _choose_rows(tables: Temporary, sessions: Sequence[dt.date]) -> None:
 
 
 def _choose_bars(tables: Temporary, sessions: Sequence[dt.date]) -> None:
-    """Make `whole_symbols`, those that need their whole history, and `exported`: the bars for the job."""
-    window = calendar.session_before(sessions[0], indicators().lookback - 1)
-    enough = int(DENSE * indicators().lookback)
+    """Make `windows` (symbol, first, since), `whole_symbols`, those that need their whole history, and `exported`."""
+    _choose_windows(tables, sessions[0])
     tables.make(
         "whole_symbols",
         """
-        SELECT symbol FROM stale
-        UNION
-        SELECT symbol
-        FROM (SELECT DISTINCT symbol FROM wanted_rows)
+        SELECT w.symbol
+        FROM windows w
         JOIN price_ranges r USING (symbol)
         LEFT JOIN (
-            SELECT symbol, count(*) AS bars FROM stock_data WHERE date BETWEEN $window AND $first GROUP BY symbol
+            SELECT w.symbol, count(*) AS bars
+            FROM windows w JOIN stock_data s ON s.symbol = w.symbol AND s.date BETWEEN w.since AND w.first
+            GROUP BY w.symbol
         ) USING (symbol)
-        WHERE r.first_asked < $window AND coalesce(bars, 0) < $enough
+        WHERE r.first_asked < w.since AND coalesce(bars, 0) < $enough
         """,
-        {"window": window, "first": sessions[0], "enough": enough},
+        {"enough": int(DENSE * indicators().lookback)},
     )
     tables.make(
         "exported",
         """
-        SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.volume, w.symbol IS NOT NULL AS wanted
-        FROM stock_data b LEFT JOIN wanted_rows w USING (symbol, date)
-        WHERE b.symbol IN (SELECT symbol FROM wanted_rows) AND b.date <= (SELECT max(date) FROM wanted_rows)
-          AND (b.date >= $window OR b.symbol IN (FROM whole_symbols))
+        SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.volume, r.symbol IS NOT NULL AS wanted
+        FROM stock_data b JOIN windows w ON w.symbol = b.symbol
+        LEFT JOIN wanted_rows r ON r.symbol = b.symbol AND r.date = b.date
+        WHERE b.date <= (SELECT max(date) FROM wanted_rows)
+          AND (b.date >= w.since OR b.symbol IN (FROM whole_symbols))
         """,
-        {"window": window},
+    )
+
+
+def _choose_windows(tables: Temporary, session: dt.date) -> None:
+    """Make `windows`: of each wanted symbol its first wanted session, and since when its look-back is."""
+    tables.make(
+        "first_rows",
+        """
+        SELECT symbol, least(min(date), $session) AS first FROM wanted_rows GROUP BY symbol
+        """,
+        {"session": session},
+    )
+    firsts = [first for (first,) in tables.execute("SELECT DISTINCT first FROM first_rows")]
+    tables.make(
+        "windows",
+        """
+        SELECT symbol, first, since
+        FROM first_rows
+        JOIN (SELECT unnest($firsts::DATE[]) AS first, unnest($since::DATE[]) AS since) USING (first)
+        """,
+        {"firsts": firsts, "since": [calendar.session_before(first, indicators().lookback - 1) for first in firsts]},
     )
 
 
@@ -114,7 +142,7 @@ def _replace_rows(tables: Temporary, sessions: Sequence[dt.date]) -> None:
         """
     )
     tables.execute("INSERT INTO technical_indicators BY NAME SELECT * FROM computed ORDER BY date, symbol")
-    tables.execute("DELETE FROM stale_indicators WHERE symbol IN (FROM stale)")
+    tables.execute("DELETE FROM stale_indicators WHERE symbol IN (SELECT symbol FROM stale)")
     tables.execute(
         """
         UPDATE nasdaq_symbols n SET avg_volume_30 = t.avg_volume_30

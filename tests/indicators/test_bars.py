@@ -68,15 +68,31 @@ def test_a_symbol_with_gaps_gets_its_whole_history(
     assert exported(tables, tmp_path) == {"AAA": [*before, *within] if is_whole else within}
 
 
-def test_rows_that_were_marked_stale_are_wanted_where_the_stage_was_done(
+def test_rows_that_were_marked_stale_as_a_whole_are_wanted_where_the_stage_was_done(
     tables: Tables, tmp_path: pathlib.Path
 ) -> None:
     store(tables, "AAA", SESSIONS, wanted=SESSIONS[-3:])
     tables.execute("INSERT INTO stale_indicators (symbol, since, reason) VALUES ('AAA', now(), '')")
     tables.execute("INSERT INTO table_updates VALUES ('ComputeIndicators:' || ?, '', now())", [str(SESSIONS[-2])])
-    assert exported(tables, tmp_path) == {"AAA": SESSIONS}
+    assert exported(tables, tmp_path) == {"AAA": SESSIONS[-2 - LOOKBACK + 1 :]}
     rows = pq.read_table(tmp_path / "bucket-0000.parquet").to_pylist()
     assert [row["date"] for row in rows if row["wanted"]] == SESSIONS[-2:]
+
+
+def test_what_lies_before_a_changed_bar_is_not_computed_again(tables: Tables, tmp_path: pathlib.Path) -> None:
+    """Nor is more of the history looked at than the look-back of the changed session."""
+    store(tables, "AAA", SESSIONS, wanted=SESSIONS)
+    store(tables, "BBB", SESSIONS, wanted=SESSIONS)
+    tables.executemany(
+        "INSERT INTO stale_indicators (symbol, since, from_date, reason) VALUES ('AAA', now(), ?, '')",
+        [[SESSIONS[-3]], [SESSIONS[-5]]],
+    )
+    tables.executemany(
+        "INSERT INTO table_updates VALUES ('ComputeIndicators:' || ?, '', now())", [[str(day)] for day in SESSIONS[:-1]]
+    )
+    assert exported(tables, tmp_path) == {"AAA": SESSIONS[-5 - LOOKBACK + 1 :], "BBB": WINDOW}
+    rows = pq.read_table(tmp_path / "bucket-0000.parquet").to_pylist()
+    assert [row["date"] for row in rows if row["wanted"] and row["symbol"] == "AAA"] == SESSIONS[-5:]
 
 
 def test_both_ways_may_be_gone_twice_on_one_connection(tables: Tables, tmp_path: pathlib.Path) -> None:
