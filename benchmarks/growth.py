@@ -124,6 +124,46 @@ def collect(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
     return lambda: load(folder, requests)
 
 
+def compute_again(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
+    """The indicators of a day on which yesterday's bars of all symbols were put right; by TA-Lib in this process."""
+    import pyarrow.parquet as pq
+
+    from pipeline.database.connection import writing
+    from pipeline.indicators import kernel
+    from pipeline.indicators.bars import export_bars, load_indicators
+
+    folder = pathlib.Path(tempfile.mkdtemp(dir=os.environ["GROWTH_FOLDER"]))
+    with writing() as connection:
+        connection.execute("DELETE FROM table_updates")
+        connection.execute(
+            "INSERT INTO table_updates SELECT 'ComputeIndicators:' || unnest($days::DATE[]), '', now()",
+            {"days": list(days[:-1])},
+        )
+        connection.execute(
+            "INSERT INTO stale_indicators (symbol, since, from_date, reason) "
+            "SELECT DISTINCT symbol, now(), $day::DATE, 'bar revised' FROM stock_data",
+            {"day": days[-2]},
+        )
+
+    def work() -> None:
+        with writing() as connection:
+            export_bars(connection, days[-1:], folder)
+            for path in folder.glob("bucket-*.parquet"):
+                pq.write_table(kernel.compute(pq.read_table(path)), folder / f"values-{path.name}")
+            load_indicators(connection, days[-1:], _values(folder))
+
+    return work
+
+
+def _values(folder: pathlib.Path) -> pathlib.Path:
+    """The computed files in a folder of their own, as the job leaves them."""
+    output = folder / "output"
+    output.mkdir()
+    for path in folder.glob("values-*.parquet"):
+        path.rename(output / path.name)
+    return output
+
+
 def doctor(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
     from pipeline.cli.doctor.contents import database
 
@@ -152,6 +192,7 @@ def evaluate(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
 WORK: dict[str, Callable[[int, Sequence[dt.date]], Callable[[], object]]] = {
     "a day of 150 symbols": lambda symbols, days: collect(min(FEW, symbols), days[-OVERLAP:]),
     "a day of all symbols": lambda symbols, days: collect(symbols, days[-OVERLAP:]),
+    "indicators after a revision": compute_again,
     "doctor's look at the tables": doctor,
     "status": status,
     "evaluate a year": evaluate,
