@@ -11,7 +11,7 @@ from pipeline.database.connection import reading, writing
 from pipeline.database.temporary import Temporary
 from pipeline.events import corrections, outbox
 from pipeline.events.updates import stage_done
-from pipeline.events.watchlists import hits_found
+from pipeline.events.watchlists import hits_found, list_amended
 from pipeline.market.history import change_bars, delete_histories
 
 DAY = dt.date(2024, 2, 15)
@@ -189,6 +189,39 @@ def test_hits_are_told_with_the_values_that_fired(data_dir):
     assert (event.key, body["event"], body["scan"], body["values"]["rsi_14"]) == ("AAA", "hit", "rsi_oversold", 28.5)
     assert body["values"]["volume"] == 3_000_000_000 and body["values"]["bb_position"] is None
     assert_fits(body, outbox.schema("watchlist"))
+
+
+def amend(connection, change, symbol, why):
+    connection.execute(
+        "INSERT INTO watchlist_amendments BY NAME SELECT ? AS scan_date, ? AS change, ? AS symbol, "
+        "'rsi_oversold' AS scan_reason, ? AS reason, now() AS amended_at",
+        [DAY, change, symbol, why],
+    )
+
+
+def test_an_amended_list_is_told_once_with_what_came_what_went_and_why(data_dir):
+    with writing() as connection:
+        amend(connection, "removed", "OLD", "of a scan before")
+    with writing() as connection:
+        connection.execute(
+            "INSERT INTO daily_watchlist BY NAME SELECT ? AS scan_date, 'AAA' AS symbol, 'A' AS name, "
+            "2.5e9 AS market_cap, 'rsi_oversold' AS scan_reason, 1 AS priority, 10.5 AS close_price, 7 AS volume, "
+            "28.5 AS rsi_14, 3 AS market_cap_tier",
+            [DAY],
+        )
+        amend(connection, "added", "AAA", "final volume")
+        amend(connection, "removed", "BBB", "volume 1 instead of 2")
+        list_amended(connection, DAY)
+    bodies = [json.loads(event.body) for event in events()]
+    assert {(body["event"], body["symbol"], body["reason"]) for body in bodies} == {
+        ("added", "AAA", "final volume"), ("removed", "BBB", "volume 1 instead of 2"),
+    }  # fmt: skip
+    assert {body["symbol"]: body["values"] and body["values"]["rsi_14"] for body in bodies} == {
+        "AAA": 28.5,
+        "BBB": None,
+    }
+    for body in bodies:
+        assert_fits(body, outbox.schema("watchlist"))
 
 
 def test_an_event_with_a_name_is_written_once(data_dir):
