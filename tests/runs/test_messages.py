@@ -8,7 +8,10 @@ import pytest
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.runs import alerts
 from pipeline.runs.messages import notify
+from pipeline.tasks.redis_sync import RedisWatchlistSync
 from tests.runs.test_alerts import messages, runs, slack  # noqa: F401
+from tests.support.feed import FeedData
+from tests.support.runs import run_here
 
 DAY = dt.date(2024, 2, 16)
 LATE = "of 2024-02-16 23:00 UTC, which no webhook took then:\n"
@@ -83,6 +86,16 @@ def test_without_a_webhook_nothing_waits(down, settings):
     notify("done, too")
     alerts.tell()
     assert waiting() == []
+
+
+@pytest.mark.redis
+def test_a_stage_of_the_pipeline_leaves_its_message(down, redis):
+    data = FeedData()
+    data.scans = {DAY: data.symbols[:3]}
+    data.finish(DAY)
+    assert run_here(RedisWatchlistSync(date=DAY))
+    ((text,),) = waiting()
+    assert text.startswith("2024-02-16: Redis holds 3 of 3 symbols")
 
 
 def test_it_follows_the_alerts_of_the_run(down):
