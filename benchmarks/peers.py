@@ -212,15 +212,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without", nargs="*", default=[], choices=[*PEERS, *WORK], help="what is left out")
     given = parser.parse_args()
-    table = ["| work | other program | pipeline | other | ratio |", "|---|---|---|---|---|"]
+    print(f"{given.symbols:,} symbols x {given.bars} bars, {given.collected:,} collected, {given.rounds} rounds")
+    print("| work | other program | pipeline | other | ratio |\n|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as name:
         luigi.configuration.get_config().set("storage", "data_dir", str(pathlib.Path(name, "data")))
         for work, measured in WORK.items():
             if work not in given.without:
-                table += lines(work, measured(given, pathlib.Path(name, work.replace(" ", "-"))))
+                rows = lines(work, measured(given, pathlib.Path(name, work.replace(" ", "-"))))
+                print(*rows, sep="\n", flush=True)  # at once: a run that is stopped has shown what it had
                 print(f"{work} done, a load of {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
-    print(f"{given.symbols:,} symbols x {given.bars} bars, {given.collected:,} collected, {given.rounds} rounds")
-    print("\n".join(table))
 
 
 if __name__ == "__main__":

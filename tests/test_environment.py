@@ -132,6 +132,7 @@ def test_installs_once_and_again_when_something_changed(checkout: pathlib.Path) 
     assert not (moved / ".venv" / "kept").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_killed_installation_starts_anew(checkout: pathlib.Path, tmp_path: pathlib.Path) -> None:
     os.mkfifo(checkout / "gate")
@@ -223,6 +224,7 @@ def test_the_releases_of_the_list_are_installed_and_those_of_other_extras_are_no
     assert run(checkout, "installed").returncode != 0  # another list is another environment
 
 
+@pytest.mark.slow
 def test_a_file_with_another_hash_is_not_installed(checkout: pathlib.Path, tmp_path: pathlib.Path) -> None:
     wheels = tmp_path / "wheels"
     hashes = {name: wheel(wheels, name) for name in ("alpha", "beta", "gamma")}

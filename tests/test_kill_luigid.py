@@ -33,8 +33,8 @@ pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 DAY = "2024-02-16"
 
-#: Seconds that luigid is away: a restart by hand, by systemd, and of a host that is slow to come back.
-AWAY = (1, 10, 60)
+#: Seconds that luigid is away: a restart by systemd, and of a host that is slow to come back.
+AWAY = (1, 60)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ def run_all(order):
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_another_order_of_the_sessions_gives_the_same_tables(here, data_dir):
     assert run_all([WEEK[place] for place in (2, 4, 0, 3, 1)])
     assert_frozen_tables("week.json", results(data_dir))
@@ -37,6 +38,7 @@ def test_the_sessions_all_at_once_give_the_same_tables(here, data_dir):
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_a_week_that_was_lived_through_agrees_with_the_source_at_its_end(here, data_dir):
     """Day by day with the source moving on: a split, a new listing, a company that leaves, a bar put right later."""
     for day in WEEK:

@@ -168,6 +168,7 @@ def wait_gone(data_dir: pathlib.Path) -> None:
         process.wait(timeout=30)
 
 
+@pytest.mark.slow
 def test_status_tells_of_a_run_under_way_and_of_why_the_last_one_failed(
     market: SmallMarket, tmp_path: pathlib.Path
 ) -> None:

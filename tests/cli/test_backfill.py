@@ -34,9 +34,7 @@ def work(data_dir: pathlib.Path) -> dict[str, tuple[int, int]]:
     ("is_central", "workers"),
     [
         (False, 1),
-        (True, 2),
-        pytest.param(False, 2, marks=pytest.mark.slow),
-        pytest.param(True, 1, marks=pytest.mark.slow),
+        pytest.param(True, 2, marks=pytest.mark.slow),
     ],
 )
 def test_one_collection_one_spark_job_and_one_replica(

@@ -44,7 +44,7 @@ def wanted() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "engine", ["polars", "duckdb", pytest.param("spark", marks=[pytest.mark.spark, pytest.mark.long])]
+    "engine", ["polars", "duckdb", pytest.param("spark", marks=[pytest.mark.spark, pytest.mark.slow])]
 )
 def test_each_engine_has_the_same_rows(lake: pathlib.Path, engine: str) -> None:
     run = subprocess.run(

@@ -151,6 +151,7 @@ def test_a_bar_of_twenty_sessions_ago_is_corrected(
     assert first[A].month == old.month
 
 
+@pytest.mark.slow
 def test_older_bars_that_are_added_are_read(vendor: Vendor, collect: Callable[..., bool]) -> None:
     vendor.deliver("000", [day for day in up_to(R[0]) if day >= SESSIONS[-100]])
     assert collect(R[0])

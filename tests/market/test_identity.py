@@ -73,7 +73,7 @@ def stored(symbol: str) -> dict[dt.date, tuple[float, ...]]:
     return {row[0]: row[1:] for row in rows}
 
 
-@pytest.mark.parametrize("joins", [True, False])
+@pytest.mark.parametrize("joins", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_new_ticker_carries_the_history_over_once(change: Change, joins: bool) -> None:
     change.joins = joins
     assert collect(change.market, R[0], R[1], R[2], R[3], task=DailyPipeline)
@@ -129,6 +129,7 @@ def test_another_name_is_another_company(change: Change) -> None:
     assert len(stored(OLD)) > 400
 
 
+@pytest.mark.slow
 def test_a_session_before_the_change_is_run_again_under_the_new_ticker(change: Change) -> None:
     from pipeline.cli import reset
 
@@ -149,6 +150,7 @@ def test_a_session_before_the_change_is_run_again_under_the_new_ticker(change: C
     assert [row[3:] for row in after] == [row[3:] for row in before]
 
 
+@pytest.mark.slow
 def test_a_range_over_the_change_gives_the_same_tables_as_its_sessions_one_by_one(
     change: Change, data_dir: Any, settings: Callable[..., None]
 ) -> None:
@@ -195,7 +197,7 @@ def away(here: SmallMarket, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return how
 
 
-@pytest.mark.parametrize("joins", [True, False])
+@pytest.mark.parametrize("joins", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_return_on_another_basis_is_not_spliced_on(here: SmallMarket, away: dict[str, Any], joins: bool) -> None:
     away["joins"] = joins
     assert collect(here, *R[:5], R[5], R[6])
@@ -214,6 +216,7 @@ def test_a_return_at_the_price_it_left_with_goes_on(here: SmallMarket, away: dic
     assert len(stored(OLD)) > 400
 
 
+@pytest.mark.slow
 def test_the_indicators_of_a_closed_history_go_with_it(here: SmallMarket, away: dict[str, Any]) -> None:
     assert collect(here, R[0], R[1], task=DailyPipeline)
     assert ask("SELECT count(*) FROM technical_indicators WHERE symbol = ?", OLD) == [(2,)]

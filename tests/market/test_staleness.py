@@ -63,6 +63,7 @@ def test_a_corrected_bar_touches_its_session_and_the_later_ones(here: SmallMarke
     assert stale() == [DAYS[1], DAYS[2]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("behind")
 def test_a_split_alone_makes_no_history_stale_but_where_the_symbol_was_found(here: SmallMarket) -> None:
     before = [day for day in SESSIONS if day < SPLIT_DAY][-3:]
@@ -111,6 +112,7 @@ def test_a_restated_history_is_stale_where_a_bar_differs_by_two_thousandths_more
         assert stale_sessions(tables) == ([DAYS[2]] if is_stale else [])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("behind")
 def test_a_back_fill_of_the_stale_gives_the_tables_of_a_world_in_which_the_bar_was_right_at_once(
     here: SmallMarket, settings: Callable[..., None], tmp_path: Path
@@ -136,6 +138,7 @@ def test_a_back_fill_of_the_stale_gives_the_tables_of_a_world_in_which_the_bar_w
     assert_same(right, corrected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("behind")
 def test_only_the_stale_sessions_of_a_range_are_run(here: SmallMarket) -> None:
     run(here, DAYS[0], DAYS[2])  # the session between them was never run, and stays so

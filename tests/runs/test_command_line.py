@@ -121,6 +121,7 @@ def test_an_error_says_which_date_which_stage_why_and_what_to_run(run, market):
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_too_few_symbols_fail_the_session_and_the_next_run_asks_for_the_rest(run, market, tmp_path):
     for symbol in ("S01", "S02", "S03", "S04", "S05", "S06"):
         market.faults[symbol] = Fault("500")

@@ -78,6 +78,7 @@ def test_it_serves_pages_history_and_metrics(luigid: Luigid) -> None:
     assert "<table" in luigid.page("/history")
 
 
+@pytest.mark.slow
 def test_a_task_that_was_given_up_is_enabled_again_by_retry(luigid: Luigid, market: SmallMarket) -> None:
     market.every = Fault("500")
     code, said = run(luigid, market, DAYS[0], "--yahoo-retries", "0")
@@ -106,7 +107,7 @@ def test_a_task_that_was_given_up_is_enabled_again_by_retry(luigid: Luigid, mark
     assert answer.returncode == 30, answer.stderr
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_it_knows_its_tasks_after_a_restart(luigid: Luigid, market: SmallMarket, signum: int) -> None:
     market.every = Fault("500")
     run(luigid, market, DAYS[0], "--yahoo-retries", "0")
@@ -120,7 +121,7 @@ def test_it_knows_its_tasks_after_a_restart(luigid: Luigid, market: SmallMarket,
     assert before == {task.task_id for task in central.known_tasks("DISABLED")} != set()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_workers_do_two_dates_at_once(luigid: Luigid, market: SmallMarket) -> None:
     market.latency = 0.02
     runs = [start(luigid, market, day, f"{day}.log") for day in DAYS]

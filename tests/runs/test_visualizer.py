@@ -95,6 +95,7 @@ def show_graph(page, luigid):
     )
 
 
+@pytest.mark.slow
 def test_a_run_can_be_followed(page, luigid, start):
     with SmallMarket(as_of=dt.date(2024, 2, 16), latency=0.25) as market:
         run = start(market, "--yahoo-threads", "2")

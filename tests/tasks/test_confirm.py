@@ -232,10 +232,21 @@ STEPS = [
 ]
 
 
+#: With all other tests; the rest has the slow lane.
+FAST_STEPS = ("ScanWatchlist-before", "ReplicateDatabase-after", "ConfirmSession-before", "ConfirmSession-after")
+
+
+def step_id(task: type[SessionTask], is_done: bool) -> str:
+    return f"{task.__name__}-{'after' if is_done else 'before'}"
+
+
 @pytest.mark.parametrize(
     ("task", "step", "is_done"),
-    STEPS,
-    ids=[f"{task.__name__}-{'after' if late else 'before'}" for task, _, late in STEPS],
+    [
+        pytest.param(*step, id=name, marks=() if name in FAST_STEPS else pytest.mark.slow)
+        for step in STEPS
+        if (name := step_id(step[0], step[2]))
+    ],
 )
 def test_what_breaks_between_two_steps_is_gone_on_with_by_the_same_command(
     evening: SmallMarket,
