@@ -173,7 +173,7 @@ def doctor(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
 def status(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
     from pipeline.cli.status import Overview
 
-    return lambda: (lambda overview: overview.sessions(overview.newest()))(Overview())
+    return lambda: (lambda overview: overview.sessions(overview.newest(10)))(Overview())
 
 
 def evaluate(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:

@@ -78,20 +78,18 @@ class SessionStatus:
 
 
 class Overview:
-    """The state of the installation at one moment: read the database once, then ask for any session.
+    """The state of the installation: what ran is read once; then ask for any sessions, at the cost of these alone.
 
     Raises DatabaseLockedError when a writer keeps the database for too long.
     """
 
     def __init__(self) -> None:
         self._journal = list(live_runs())
-        self._tables: dict[str, list[dict[str, Any]]] = dict.fromkeys(_QUERIES, [])
+        self._tables: dict[str, list[dict[str, Any]]] = {}
         self._usual: dict[str, tuple[float, int]] = {}
         if database_path().exists():
             with reading() as connection:
-                self._tables = {
-                    name: records(connection, query) for name, query in _QUERIES.items() if _has(connection, name)
-                }
+                self._tables = _ask(connection, _QUERIES)
                 self._usual = durations.usual(connection) if _has(connection, "task_runs") else {}
         self._markers = {row["update_id"] for row in self._rows(MARKERS)}
         self._runs = {(row["task"], row["date"]): row for row in self._rows("task_runs")}
@@ -109,6 +107,9 @@ class Overview:
     def sessions(self, days: Sequence[dt.date]) -> list[SessionStatus]:
         """The status of each of the days, in their order."""
         found = {day: SessionStatus(day, {name: self._stage(name, day) for name in stage_names()}) for day in days}
+        if days and database_path().exists():
+            with reading() as connection:
+                self._tables |= _ask(connection, _OF_DAYS, {"first": min(days), "last": max(days)})
         self._add_journal(found)
         _add_scheduler(found)
         for row in self._rows("price_coverage"):
@@ -196,6 +197,15 @@ def _has(connection: DuckDBPyConnection, table: str) -> bool:
     return connection.execute("FROM duckdb_tables() SELECT 1 WHERE table_name = ?", [table]).fetchone() is not None
 
 
+def _ask(
+    connection: DuckDBPyConnection, queries: dict[str, str], values: dict[str, dt.date] | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each query whose table is there."""
+    return {
+        name: records(connection, query, **(values or {})) for name, query in queries.items() if _has(connection, name)
+    }
+
+
 _QUERIES = {
     MARKERS: f"SELECT update_id FROM {MARKERS} WHERE update_id LIKE '%:____-__-__'",
     "task_runs": """
@@ -203,14 +213,25 @@ _QUERIES = {
         FROM (SELECT DISTINCT ON (task, date) * FROM task_runs ORDER BY task, date, started_at DESC) r
         LEFT JOIN (SELECT run_id, any_value(message) AS message FROM alerts GROUP BY run_id) a USING (run_id)
     """,
+}
+
+#: Of the sessions from `first` to `last`: what is stored of all others costs nothing.
+_OF_DAYS = {
     "price_coverage": """
-        SELECT date, state, count(*) AS symbols FROM price_coverage GROUP BY date, state ORDER BY date, state
+        SELECT date, state, count(*) AS symbols FROM price_coverage WHERE date BETWEEN $first AND $last
+        GROUP BY date, state ORDER BY date, state
     """,
-    "daily_watchlist": "SELECT scan_date AS date, count(*) AS hits FROM daily_watchlist GROUP BY scan_date",
+    "daily_watchlist": """
+        SELECT scan_date AS date, count(*) AS hits FROM daily_watchlist WHERE scan_date BETWEEN $first AND $last
+        GROUP BY scan_date
+    """,
     "audits": """
-        SELECT session, count(*) AS audited, count(*) FILTER (differed > 0) AS healed FROM audits GROUP BY session
+        SELECT session, count(*) AS audited, count(*) FILTER (differed > 0) AS healed FROM audits
+        WHERE session BETWEEN $first AND $last GROUP BY session
     """,
     # the table came with the column `is_final`, which a database of before lacks
-    "bar_versions": "SELECT date, count(*) AS bars FROM stock_data WHERE NOT is_final GROUP BY date",
-    "stale_sessions": "SELECT DISTINCT date FROM stale_sessions",
+    "bar_versions": """
+        SELECT date, count(*) AS bars FROM stock_data WHERE date BETWEEN $first AND $last AND NOT is_final GROUP BY date
+    """,
+    "stale_sessions": "SELECT DISTINCT date FROM stale_sessions WHERE date BETWEEN $first AND $last",
 }

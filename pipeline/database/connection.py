@@ -192,8 +192,8 @@ def _touched(connection: DuckDBPyConnection, since: dt.date) -> list[str]:
     return [symbol for (symbol,) in rows.fetchall()]
 
 
-def records(connection: DuckDBPyConnection, query: str, *values: object) -> list[dict[str, Any]]:
-    """The rows of a query as dictionaries."""
-    cursor = connection.execute(query, list(values))
+def records(connection: DuckDBPyConnection, query: str, *values: object, **named: object) -> list[dict[str, Any]]:
+    """The rows of a query as dictionaries; its values by their places, or by their names."""
+    cursor = connection.execute(query, named or list(values))
     names = [column[0] for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
