@@ -137,7 +137,8 @@ class Place:
             with contextlib.suppress(ProcessLookupError):
                 self.luigid.stop(signal.SIGKILL)
         for process in processes_of(self.data):
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
