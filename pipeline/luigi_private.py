@@ -32,7 +32,8 @@ CHATTER = ("Informed scheduler that task", "Done scheduling tasks", "Worker Work
 #: The line that goes with an exception which ends the command line with `[retcode] unhandled_exception`.
 UNCAUGHT = "Uncaught exception in luigi"
 
-#: How the error begins of a task that Luigi found its requirements undone for: it is put back, and has not failed.
+#: How the error begins of a task that Luigi found its requirements undone for: it is put back, and has not failed. The
+#: scheduler gets it at the end of a traceback.
 PUT_BACK = "Unfulfilled dependenc"
 
 

@@ -145,9 +145,11 @@ def _replace_rows(tables: Temporary, sessions: Sequence[dt.date]) -> None:
     tables.execute("DELETE FROM stale_indicators WHERE symbol IN (SELECT symbol FROM stale)")
     tables.execute(
         """
-        UPDATE nasdaq_symbols n SET avg_volume_30 = t.avg_volume_30
-        FROM (FROM technical_indicators WHERE date = $newest) t
-        WHERE n.symbol = t.symbol AND $newest = (SELECT max(date) FROM technical_indicators)
+        UPDATE nasdaq_symbols SET avg_volume_30 = newest.avg_volume_30
+        FROM (FROM nasdaq_symbols SELECT symbol) listed
+        LEFT JOIN (FROM technical_indicators WHERE date = $newest) newest USING (symbol)
+        WHERE nasdaq_symbols.symbol = listed.symbol AND $newest = (SELECT max(date) FROM technical_indicators)
+          AND nasdaq_symbols.avg_volume_30 IS DISTINCT FROM newest.avg_volume_30
         """,
         {"newest": sessions[-1]},
     )

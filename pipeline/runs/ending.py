@@ -86,8 +86,10 @@ def _write_metrics() -> None:
 
 
 def _done(outcome: dict[str, set[luigi.Task]]) -> list[tuple[str, str]]:
-    """The pipelines and dates that Luigi has found done, or has done."""
+    """The pipelines and dates that Luigi has found done, or has done, and those that a range has left out as done."""
+    ranges = [task for task in set().union(*outcome.values()) if hasattr(task, "found_done")]
     tasks = outcome.get("completed", set()) | outcome.get("already_done", set())
+    tasks = tasks.union(*(each.found_done() for each in ranges))
     return [(task.task_family, str(day)) for task in tasks for day in as_tuple(getattr(task, "date", ()))]
 
 

@@ -13,7 +13,7 @@ from luigi.scheduler import BATCH_RUNNING, DISABLED, FAILED, PENDING, RUNNING, T
 from pipeline import calendar
 from pipeline.host.owner import Owner
 from pipeline.host.processes import is_alive
-from pipeline.luigi_private import OpenScheduler
+from pipeline.luigi_private import PUT_BACK, OpenScheduler
 
 logger = logging.getLogger("pipeline")
 
@@ -38,7 +38,8 @@ class DailyScheduler(OpenScheduler):
 
     Luigi counts a kill as a failure of the task and, since one failure is enough to give a task up, refuses it for
     `disable_persist` seconds: the command that was typed again after a kill would leave with its work undone. What
-    failed in one run and is asked for by another is tried again at once, for the same reason.
+    failed in one run and is asked for by another is tried again at once, for the same reason. So is, once in a run,
+    what Luigi found its requirements undone for: a combined run had left them, and they are done alone.
 
     Luigi also combines tasks that only another run has asked for, and then, since the run at work on them never asked,
     takes that for dead: two runs would collect the same session at once, and one of them leave with its work undone.
@@ -50,6 +51,7 @@ class DailyScheduler(OpenScheduler):
         super().__init__(*arguments, **options)
         self._started = uuid.uuid4().hex
         self._given_up_by: dict[str, str] = {}
+        self._put_back_by: set[tuple[str, str]] = set()
 
     def ping(self, **options: Any) -> Any:
         """As Luigi's, and which scheduler this is: a worker that meets another one tells it again what it wants."""
@@ -71,6 +73,9 @@ class DailyScheduler(OpenScheduler):
         if task is not None:
             if task.status in (RUNNING, BATCH_RUNNING) and task.worker_running and is_gone(task.worker_running):
                 self._take_back(task)
+            if status == FAILED and self._is_first_wait(task, str(worker), str(options.get("expl"))):
+                self.put_back(task)
+                status = PENDING
             if status == FAILED:
                 self._note_failure(task, str(worker), retry_policy_dict)
             if task.status == DISABLED and task.scheduler_disable_time and status == PENDING and runnable:
@@ -83,6 +88,13 @@ class DailyScheduler(OpenScheduler):
             retry_policy_dict=retry_policy_dict,
             **options,
         )
+
+    def _is_first_wait(self, task: Task, worker: str, error: str) -> bool:
+        """Whether the task has to wait for its requirements, and has not done so in this run before."""
+        if f"RuntimeError: {PUT_BACK}" not in error or (task.id, worker) in self._put_back_by:
+            return False
+        self._put_back_by.add((task.id, worker))
+        return True
 
     def _note_failure(self, task: Task, worker: str, policy: dict[str, Any] | None) -> None:
         if policy:

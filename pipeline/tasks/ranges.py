@@ -39,6 +39,11 @@ class RangeTradingDays(luigi.WrapperTask):
             self._missing = [self._task(session) for session in self.missing()]
         return self._missing
 
+    def found_done(self) -> list[luigi.Task]:
+        """The tasks of the range that were done when the run began, of which it has nothing to say."""
+        self.requires()
+        return [self._task(session) for session in self._found_done]
+
     def missing(self) -> list[dt.date]:
         """The sessions that are not done, oldest first."""
         wanted = sessions_of_range(self.start, self.stop - ONE_DAY)
@@ -48,6 +53,7 @@ class RangeTradingDays(luigi.WrapperTask):
             wanted = [session for session in wanted if session in marked]
         done = set(self.of.bulk_complete(wanted))
         missing = [session for session in wanted if session not in done]
+        self._found_done = [session for session in wanted if session in done]
         logger.info(
             "%s from %s up to %s: %d sessions, %d of them done, %d to do",
             self.of.task_family, self.start, self.stop, len(wanted), len(wanted) - len(missing), len(missing),

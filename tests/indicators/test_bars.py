@@ -95,6 +95,28 @@ def test_what_lies_before_a_changed_bar_is_not_computed_again(tables: Tables, tm
     assert [row["date"] for row in rows if row["wanted"] and row["symbol"] == "AAA"] == SESSIONS[-5:]
 
 
+def test_mean_volume_of_a_symbol_is_that_of_the_newest_session_alone(
+    tables: Tables, tmp_path: pathlib.Path, settings: Callable[..., None]
+) -> None:
+    """A symbol that does not trade on it has none, whichever sessions were computed one by one before it."""
+    settings("indicators", lookback=40, buckets=1)
+    tables.executemany(
+        """
+        INSERT INTO nasdaq_symbols (symbol, name, is_active, first_seen, last_seen, avg_volume_30, updated_at)
+        VALUES (?, '', true, today(), today(), 5, now())
+        """,
+        [["AAA"], ["THIN"]],
+    )
+    store(tables, "AAA", SESSIONS)
+    exported(tables, tmp_path / "input")
+    (tmp_path / "output").mkdir()
+    values = kernel.compute(pq.read_table(tmp_path / "input" / "bucket-0000.parquet"))
+    pq.write_table(values, tmp_path / "output" / "bucket-0000.parquet")
+    load_indicators(tables, [DAY], tmp_path / "output")
+    found = tables.execute("SELECT symbol, avg_volume_30 FROM nasdaq_symbols ORDER BY symbol").fetchall()
+    assert found == [("AAA", 1000.0), ("THIN", None)]
+
+
 def test_both_ways_may_be_gone_twice_on_one_connection(tables: Tables, tmp_path: pathlib.Path) -> None:
     store(tables, "AAA", SESSIONS)
     for _ in range(2):

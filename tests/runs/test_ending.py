@@ -174,11 +174,17 @@ def test_rows_that_cannot_be_stored_are_told_though_all_went_well(
     assert journal.journal_path(this_process()).exists()
 
 
-def test_what_could_not_be_recorded_is_over_when_its_date_is_found_done(data_dir, called_with, left, sent, settings):
+@pytest.mark.parametrize("is_range", [False, True])
+def test_what_could_not_be_recorded_is_over_when_its_date_is_found_done(
+    data_dir, called_with, left, sent, settings, monkeypatch, is_range
+):
     from pipeline.tasks.daily import DailyPipeline
+    from pipeline.tasks.ranges import RangeTradingDays
 
     settings("redis", url="")
-    tasks = {DailyPipeline(date=dt.date(2024, 2, 16))}
+    monkeypatch.setattr(DailyPipeline, "bulk_complete", lambda days: list(days))
+    start, stop = dt.date(2024, 2, 14), dt.date(2024, 2, 17)
+    tasks = {RangeTradingDays(of=DailyPipeline, start=start, stop=stop) if is_range else DailyPipeline(date=start)}
 
     class Done:
         def outcome(self):

@@ -138,3 +138,19 @@ def test_dead_and_living_differ_in_their_start_alone():
     assert dataclasses.replace(this_process(), started=this_process().started - 60).is_gone
     assert is_gone(DEAD)
     assert not is_gone(LIVING)
+
+
+UNDONE = "Runtime error:\\nRuntimeError: Unfulfilled dependency at run time: before (a file)"
+
+
+def test_a_task_whose_requirements_are_undone_waits_for_them_once(scheduler):
+    """A second time in one run it fails: Luigi announces its requirements anew no more, and it would wait for ever."""
+    for fate in ("PENDING", "DISABLED"):
+        scheduler.add_task(worker=LIVING, task_id="stage", family="Stage")
+        assert ask(scheduler, LIVING)["task_id"] == "stage"
+        scheduler.add_task(worker=LIVING, task_id="stage", family="Stage", status="FAILED", expl=UNDONE)
+        assert status(scheduler) == fate
+    scheduler.add_task(worker=OTHER, task_id="stage", family="Stage")
+    assert ask(scheduler, OTHER)["task_id"] == "stage"
+    scheduler.add_task(worker=OTHER, task_id="stage", family="Stage", status="FAILED", expl=UNDONE)
+    assert status(scheduler) == "PENDING"

@@ -18,11 +18,13 @@ import duckdb
 import luigi
 import psutil
 import pyarrow as pa
+from luigi.execution_summary import LuigiStatusCode
 
 from pipeline import calendar
 from pipeline.config import ROOT
 from pipeline.database.connection import writing
 from pipeline.database.schema import MARKERS
+from pipeline.runs.worker import RunFactory
 from pipeline.sources.answers import ANSWER_SCHEMA
 from pipeline.sources.batches import collect_in_batches
 from pipeline.sources.exchanges import configured_exchanges
@@ -100,9 +102,15 @@ class DirectSource:
 
 
 def run_here(*tasks: luigi.Task) -> bool:
-    """Run tasks in this process with Luigi's local scheduler; True when all of them, and what they need, are done."""
+    """Run tasks in this process with a run's own scheduler; True when all of them, and what they need, are done."""
     luigi.task_register.Register.clear_instance_cache()
-    return luigi.build(list(tasks), local_scheduler=True, log_level="WARNING", workers=1)
+    try:
+        ended = luigi.build(
+            list(tasks), RunFactory(), local_scheduler=True, log_level="WARNING", workers=1, detailed_summary=True
+        )
+    finally:
+        RunFactory.worker = None
+    return ended.status in (LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY)
 
 
 def options(market: SmallMarket, data_dir: pathlib.Path) -> list[str]:
