@@ -21,8 +21,9 @@ from pipeline.version import code_version
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-#: Files that DuckDB 1.4 and later can read, so that readers of the replica need not upgrade with us.
-CONFIG = {"storage_compatibility_version": "v1.4.0"}
+#: Files that DuckDB 1.4 and later can read, so that readers of the replica need not upgrade with us; and no loop over
+#: all bars for an ASOF JOIN whose rows DuckDB expects to be few: it expected 20 of what were a million.
+CONFIG = {"storage_compatibility_version": "v1.4.0", "asof_loop_join_threshold": "0"}
 
 
 def database_path() -> pathlib.Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import luigi
@@ -39,9 +40,10 @@ class RangeTradingDays(luigi.WrapperTask):
             self._missing = [self._task(session) for session in self.missing()]
         return self._missing
 
+    _found_done: Sequence[dt.date] = ()
+
     def found_done(self) -> list[luigi.Task]:
         """The tasks of the range that were done when the run began, of which it has nothing to say."""
-        self.requires()
         return [self._task(session) for session in self._found_done]
 
     def missing(self) -> list[dt.date]:

@@ -249,3 +249,13 @@ def test_reading_changes_nothing(data_dir):
     with reading() as connection, pytest.raises(duckdb.InvalidInputException):
         connection.execute("DELETE FROM migrations")
     assert os.stat(database_path()).st_mtime_ns == before
+
+
+def test_no_join_to_the_bar_before_loops_over_all_bars(data_dir):
+    """DuckDB loops where it expects few rows, and expected 20 of what were a million."""
+    with writing() as connection:
+        plan = connection.execute(
+            "EXPLAIN FROM (VALUES ('A', today())) a(symbol, day) ASOF JOIN stock_data b "
+            "ON b.symbol = a.symbol AND b.date <= a.day"
+        ).fetchall()
+    assert "Asof Join" in str(plan) and "Nested Loop" not in str(plan)

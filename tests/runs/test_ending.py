@@ -185,6 +185,7 @@ def test_what_could_not_be_recorded_is_over_when_its_date_is_found_done(
     monkeypatch.setattr(DailyPipeline, "bulk_complete", lambda days: list(days))
     start, stop = dt.date(2024, 2, 14), dt.date(2024, 2, 17)
     tasks = {RangeTradingDays(of=DailyPipeline, start=start, stop=stop) if is_range else DailyPipeline(date=start)}
+    assert not is_range or all(task.complete() for task in tasks)  # Luigi asks, before it says so
 
     class Done:
         def outcome(self):
