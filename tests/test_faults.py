@@ -26,7 +26,7 @@ ASKED = {
     "requires() of a stage": ("pipeline.tasks.symbols:CollectSymbols.requires", "CollectSymbols"),
     "run() of a stage": ("pipeline.tasks.symbols:CollectSymbols.run", "CollectSymbols"),
     "a setting that is checked in a stage": ("pipeline.tasks.base:check_settings", "CollectSymbols"),
-    "a listing that is judged": ("pipeline.tasks.symbols:check_listing", "CollectSymbols"),
+    "a listing that is judged": ("pipeline.market.listing_checks:check_listing", "CollectSymbols"),
     "what is done of a day": ("pipeline.tasks.base:SessionTask.is_done", "DailyPipeline"),
     "requires() of the day": ("pipeline.tasks.daily:DailyPipeline.requires", "DailyPipeline"),
     "the calendar": ("pipeline.calendar:check_session", "DailyPipeline"),
