@@ -142,9 +142,18 @@ def use_data_dir(folder: pathlib.Path, settings: Callable[..., None]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a command was told on its command line is forgotten with its test."""
-    monkeypatch.setattr(given, "_values", {})
+def nothing_given(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a command was told on its command line is forgotten with its test, by the configuration, too."""
+    give = given.give
+    with changing_settings() as change:
+
+        def give_meanwhile(section: str, name: str, value: str) -> None:
+            change(section, **{name: ""})  # notes what is to be put back
+            give(section, name, value)
+
+        monkeypatch.setattr(given, "_values", {})
+        monkeypatch.setattr(given, "give", give_meanwhile)
+        yield
 
 
 @pytest.fixture
