@@ -18,12 +18,10 @@ import os
 import pathlib
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-import luigi.configuration
 import redis
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "examples"))
@@ -159,14 +157,9 @@ def main() -> int:
     parser.add_argument("--syncs", type=int, default=50)
     parser.add_argument("--readers", type=int, default=2)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(pathlib.Path(folder) / "server")
-        config = luigi.configuration.get_config()
-        config.set("storage", "data_dir", folder)
-        config.set("redis", "url", server.url)
+    with redis_sync.server_of_its_own() as server:
         redis_sync.make_replica(options.symbols, 60)
         readers = observed(server, options.syncs, options.readers)
-        server.kill()
     sums = readers.sums
     print(
         f"{options.symbols} symbols, {options.syncs} syncs, 3 of them killed; {sums['readings']} readings of "

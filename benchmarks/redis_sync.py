@@ -13,6 +13,7 @@ which nothing is written.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import pathlib
 import statistics
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import duckdb
 import luigi.configuration
@@ -142,6 +143,20 @@ def waits(server: RedisServer, count: int) -> dict[str, list[float]]:
     return found
 
 
+@contextlib.contextmanager
+def server_of_its_own() -> Iterator[RedisServer]:
+    """A server, and a data folder beside it, that the settings name while they are there."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = RedisServer(pathlib.Path(folder) / "server")
+        config = luigi.configuration.get_config()
+        config.set("storage", "data_dir", folder)
+        config.set("redis", "url", server.url)
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
 def received(client: redis.Redis) -> int:
     return int(client.info("stats")["total_net_input_bytes"])  # type: ignore[index]
 
@@ -152,15 +167,10 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        server = RedisServer(pathlib.Path(folder) / "server")
-        config = luigi.configuration.get_config()
-        config.set("storage", "data_dir", folder)
-        config.set("redis", "url", server.url)
+    with server_of_its_own() as server:
         make_replica(options.symbols, options.sessions)
         measured = rounds(server, options.rounds)
         waited = waits(server, options.rounds)
-        server.kill()
     medians = {
         name: (statistics.median(s for s, _ in values), statistics.median(b for _, b in values))
         for name, values in measured.items()

@@ -145,11 +145,10 @@ def _replace_rows(tables: Temporary, sessions: Sequence[dt.date]) -> None:
     tables.execute("DELETE FROM stale_indicators WHERE symbol IN (SELECT symbol FROM stale)")
     tables.execute(
         """
-        UPDATE nasdaq_symbols SET avg_volume_30 = newest.avg_volume_30
-        FROM (FROM nasdaq_symbols SELECT symbol) listed
-        LEFT JOIN (FROM technical_indicators WHERE date = $newest) newest USING (symbol)
-        WHERE nasdaq_symbols.symbol = listed.symbol AND $newest = (SELECT max(date) FROM technical_indicators)
-          AND nasdaq_symbols.avg_volume_30 IS DISTINCT FROM newest.avg_volume_30
+        UPDATE nasdaq_symbols n SET avg_volume_30 = (
+            SELECT t.avg_volume_30 FROM technical_indicators t WHERE t.symbol = n.symbol AND t.date = $newest
+        )
+        WHERE $newest = (SELECT max(date) FROM technical_indicators)
         """,
         {"newest": sessions[-1]},
     )

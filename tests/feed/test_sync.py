@@ -1,5 +1,6 @@
 """The feed on a real server: what is in Redis is what should be there, whatever was there before."""
 
+import contextlib
 import datetime as dt
 import json
 import signal
@@ -350,6 +351,19 @@ def test_a_sync_that_another_one_has_overtaken_changes_nothing(redis, data, monk
     assert len(entries(redis)) == 2
 
 
+@contextlib.contextmanager
+def before_the_switch(monkeypatch, happens):
+    """A sync within sees `happens()` between what it has found out and staged, and its switch."""
+
+    def late(*arguments):
+        happens()
+        return switch(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.feed.sync.switch", late)
+        yield
+
+
 @pytest.mark.parametrize(
     ("damage", "force"),
     [
@@ -363,14 +377,11 @@ def test_hashes_that_were_lost_before_the_switch_are_noticed(redis, data, monkey
     publish_and_sync(data, DAY)
     data.publish(NEXT)
 
-    def losing(client, *arguments):
-        redis.execute_command(*damage.split())
-        return switch(client, *arguments)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("pipeline.feed.sync.switch", losing)
-        with pytest.raises(RedisUnhealthyError, match="lost 1 of 8 symbols"):
-            synced(NEXT, force_full=force)
+    with (
+        before_the_switch(monkeypatch, lambda: redis.execute_command(*damage.split())),
+        pytest.raises(RedisUnhealthyError, match="lost 1 of 8 symbols"),
+    ):
+        synced(NEXT, force_full=force)
     assert redis.get("nasdaq:watchlist_last_update") is None
     assert synced(NEXT).mode == FULL
     assert_holds(redis, data, NEXT, data.symbols[:8])
@@ -380,14 +391,11 @@ def test_a_hash_that_became_another_key_before_the_switch_is_noticed(redis, data
     publish_and_sync(data, DAY)
     data.publish(NEXT)
 
-    def changing(client, *arguments):
-        redis.set(KEY + "S003", "x")
-        return switch(client, *arguments)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("pipeline.feed.sync.switch", changing)
-        with pytest.raises(RedisUnhealthyError, match="lost 1 of 8 symbols while it was fed .*WRONGTYPE"):
-            synced(NEXT)
+    with (
+        before_the_switch(monkeypatch, lambda: redis.set(KEY + "S003", "x")),
+        pytest.raises(RedisUnhealthyError, match="lost 1 of 8 symbols while it was fed .*WRONGTYPE"),
+    ):
+        synced(NEXT)
     assert synced(NEXT).mode == FULL
     assert_holds(redis, data, NEXT, data.symbols[:8])
 
@@ -396,13 +404,9 @@ def test_a_server_that_has_forgotten_its_scripts_gets_them_again(redis, data, mo
     publish_and_sync(data, DAY)
     data.publish(NEXT)
 
-    def forgetting(client, *arguments):
-        redis.script_flush()
-        return switch(client, *arguments)
-
     redis.script_flush()
-    monkeypatch.setattr("pipeline.feed.sync.switch", forgetting)
-    assert synced(NEXT).mode == INCREMENTAL
+    with before_the_switch(monkeypatch, redis.script_flush):
+        assert synced(NEXT).mode == INCREMENTAL
     assert_holds(redis, data, NEXT, data.symbols[:8])
 
 
@@ -410,14 +414,8 @@ def test_a_server_that_is_full_at_the_switch_keeps_the_version_before(redis, dat
     publish_and_sync(data, DAY)
     data.publish(NEXT)
 
-    def full(client, *arguments):
-        redis.config_set("maxmemory", "100kb")
-        return switch(client, *arguments)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("pipeline.feed.sync.switch", full)
-        with pytest.raises(RedisFullError):
-            synced(NEXT)
+    with before_the_switch(monkeypatch, lambda: redis.config_set("maxmemory", "100kb")), pytest.raises(RedisFullError):
+        synced(NEXT)
     redis.config_set("maxmemory", "0")
     assert_holds(redis, data, DAY, data.symbols[:8])
     assert synced(NEXT).mode == INCREMENTAL

@@ -24,6 +24,7 @@ from pipeline.tasks.watchlist import ScanWatchlist
 from tests.conftest import forget
 from tests.feed.test_signals import triggers
 from tests.support.fake_market import Fault
+from tests.support.mornings import BUSY, rules
 from tests.support.runs import assert_same, results, run_here
 from tests.support.small_market import LAST, SESSIONS, Bar, SmallMarket
 
@@ -31,14 +32,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
 BEFORE = SESSIONS[SESSIONS.index(LAST) - 1]
-BUSY = """
-[busy]
-description = "a volume around the usual one"
-priority = 9
-condition = "volume > 2.9e6"
-order = "volume DESC"
-limit = 1000
-"""
 
 
 @pytest.fixture
@@ -46,8 +39,7 @@ def evening(
     here: SmallMarket, clock: Callable[..., None], settings: Callable[..., None], tmp_path: Path
 ) -> SmallMarket:
     """Two hours after the close of LAST, whose volumes are not all there yet; one rule decides by volume alone."""
-    (tmp_path / "busy.toml").write_text(BUSY)
-    settings("scans", extra=str(tmp_path / "busy.toml"))
+    settings("scans", **rules(tmp_path))
     here.early = {LAST}
     clock(LAST.year, LAST.month, LAST.day, 18, 0)
     return here

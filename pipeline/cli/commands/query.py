@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import datetime as dt
-import itertools
 import json
 import pathlib
 import re
@@ -191,16 +190,18 @@ def _rows(cursor: Any) -> Iterator[tuple[Any, ...]]:
 
 def _write_csv(names: list[str], rows: Iterable[tuple[Any, ...]], file: IO[str], excel_safe: bool) -> int:
     writer = csv.writer(file, lineterminator="\n")
-    count = -1  # the names are no row
-    for row in itertools.chain([names], rows):
-        writer.writerow([_harmless(value) for value in row] if excel_safe else row)
+    count = 0
+    writer.writerow(_harmless(names) if excel_safe else names)
+    for row in rows:
+        writer.writerow(_harmless(row) if excel_safe else row)
         count += 1
     return count
 
 
-def _harmless(value: Any) -> Any:
-    """A text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
+def _harmless(cells: Iterable[Any]) -> list[Any]:
+    """The cells with no text among them that a spreadsheet takes for a formula (OWASP, CSV injection)."""
+    starts = ("=", "+", "-", "@", "\t", "\r", "\n")
+    return [f"'{cell}" if isinstance(cell, str) and cell.startswith(starts) else cell for cell in cells]
 
 
 def _write_json(names: list[str], rows: Iterable[tuple[Any, ...]], file: IO[str]) -> int:
