@@ -53,3 +53,22 @@ def provisional(connection: DuckDBPyConnection, session: dt.date) -> list[str]:
         [session],
     ).fetchall()
     return [symbol for (symbol,) in rows]
+
+
+def early_absences(connection: DuckDBPyConnection, session: dt.date) -> list[str]:
+    """The symbols expected on the session, and known to the source, that had no bar of it when it was last asked.
+
+    An absence is provisional like a bar: thinly traded symbols get theirs hours late, and what the same answer said of
+    the sessions before is not said again by any bar of this one. Those are left out that answered when it was final.
+    """
+    rows = connection.execute(
+        """
+        SELECT c.symbol
+        FROM price_coverage c LEFT JOIN price_ranges r USING (symbol)
+        WHERE c.date = $session AND c.state IN ('not_traded', 'failed')
+          AND coalesce(r.answered_at < $final_at, true)
+        ORDER BY c.symbol
+        """,
+        {"session": session, "final_at": final_at(session)},
+    ).fetchall()
+    return [symbol for (symbol,) in rows]

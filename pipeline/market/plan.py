@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import calendar
 from pipeline.config import market, quality
-from pipeline.market.finality import final_at, provisional
+from pipeline.market.finality import early_absences, final_at, provisional
 from pipeline.market.gaps import widen
 from pipeline.market.universe import expected_symbols
 from pipeline.sources.protocol import BarRequest
@@ -48,9 +48,13 @@ def plan(connection: DuckDBPyConnection, sessions: Sequence[dt.date], is_standin
 
 
 def confirmations(connection: DuckDBPyConnection, session: dt.date) -> list[BarRequest]:
-    """Requests for the provisional bars of the session, the overlap before it with them, taking only late answers."""
+    """Requests for what is provisional of the session, bars first, then those that were absent early."""
+    return _asked_late(session, [*provisional(connection, session), *early_absences(connection, session)])
+
+
+def _asked_late(session: dt.date, symbols: Sequence[str]) -> list[BarRequest]:
+    """Requests for the session and the overlap before it that take only late answers."""
     first = calendar.session_before(session, market().overlap_sessions - 1)
-    symbols = provisional(connection, session)
     return [BarRequest(symbol, first, session, not_before=final_at(session)) for symbol in symbols]
 
 
@@ -68,7 +72,7 @@ def left_provisional(
     left: dict[str, BarRequest] = {}
     for day in days:
         if final_at(day) <= calendar.now():
-            left |= {r.symbol: r for r in confirmations(connection, day) if r.symbol not in asked}
+            left |= {r.symbol: r for r in _asked_late(day, provisional(connection, day)) if r.symbol not in asked}
     return [*left.values()]
 
 

@@ -27,7 +27,8 @@ logger = logging.getLogger("pipeline")
 class ConfirmSession(SessionTask):
     """Make the bars of a finished session final, and amend what was found with provisional ones.
 
-    Only symbols whose bar is provisional are asked for; one whose answer came late enough in the first place is not.
+    Asked for are the symbols whose bar is provisional, and those that had none in the evening; one whose answer came
+    late enough in the first place is not.
     When bars of the session have changed, its indicators, scans, replica, message and page are made again, and the feed
     where Redis holds this session: each by its own stage, so that after a kill the same command, and `DailyPipeline`
     too, goes on where it stopped.
@@ -60,7 +61,7 @@ class ConfirmSession(SessionTask):
         return {"asked": asked, "provisional": left, **changes}
 
     def _ask(self, session: dt.date) -> tuple[int, dict[str, int]]:
-        """Revise the session's provisional bars; the stages that rest on them open again in the same transaction."""
+        """Revise what is provisional of the session; the stages that rest on it open again in the same transaction."""
         from pipeline.market.evidence import Evidence
         from pipeline.market.load import store_answers
         from pipeline.market.plan import confirmations

@@ -26,7 +26,7 @@ from tests.feed.test_signals import triggers
 from tests.support.fake_market import Fault
 from tests.support.mornings import BUSY, rules
 from tests.support.runs import assert_same, results, run_here
-from tests.support.small_market import LAST, SESSIONS, Bar, SmallMarket
+from tests.support.small_market import LAST, SESSIONS, THIN, Bar, SmallMarket
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -143,6 +143,50 @@ def test_a_source_that_is_silent_in_the_morning_confirms_nothing(
     evening.faults.clear()
     assert run_here(ConfirmSession(date=LAST))
     assert_final(evening, LAST)
+
+
+@pytest.mark.parametrize("state", ["not_traded", "failed"])
+def test_a_bar_that_comes_hours_late_is_asked_for(
+    evening: SmallMarket, clock: Callable[..., None], monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    late, days = THIN if state == "not_traded" else "S05", evening.days
+    evening.as_of, evening.early = BEFORE, {BEFORE}
+    clock(BEFORE.year, BEFORE.month, BEFORE.day, 18, 0)
+    with monkeypatch.context() as lagging:
+        lagging.setattr(evening, "days", lambda name: [d for d in days(name) if name != late or d < BEFORE])
+        assert run_here(DailyPipeline(date=BEFORE))
+    monkeypatch.setattr(
+        evening, "days", lambda name: [d for d in SESSIONS if d <= BEFORE] if name == late else days(name)
+    )
+    assert ask("SELECT state FROM price_coverage WHERE date = ? AND symbol = ?", BEFORE, late) == [(state,)]
+    next_morning(evening, clock)
+    assert run_here(ConfirmSession(date=BEFORE))
+    assert_final(evening, BEFORE)
+    assert ask("SELECT state, reason FROM price_coverage WHERE date = ? AND symbol = ?", BEFORE, late) == [
+        ("stored", "the bar came later")
+    ]
+    assert ask("SELECT count(*) FROM technical_indicators WHERE date = ? AND symbol = ?", BEFORE, late) == [(1,)]
+    assert ask("SELECT count(*) FROM stale_sessions") == [(0,)]
+
+
+def test_of_a_symbol_that_did_not_trade_the_bars_before_are_put_right(
+    evening: SmallMarket, clock: Callable[..., None]
+) -> None:
+    evening.as_of, evening.early = BEFORE, {BEFORE}
+    traded = evening.days(THIN)[-1]
+    clock(BEFORE.year, BEFORE.month, BEFORE.day, 18, 0)
+    evening.corrections[(THIN, traded)] = 1.001
+    assert run_here(DailyPipeline(date=BEFORE))
+    assert ask("SELECT state FROM price_coverage WHERE date = ? AND symbol = ?", BEFORE, THIN) == [("not_traded",)]
+    evening.corrections.clear()
+    next_morning(evening, clock)
+    assert run_here(ConfirmSession(date=BEFORE))
+    ((close, volume),) = ask("SELECT close, volume FROM stock_data WHERE date = ? AND symbol = ?", traded, THIN)
+    assert (close, volume) == (pytest.approx(evening.bar(THIN, traded)[3]), evening.bar(THIN, traded)[4])
+    asked = evening.requests[THIN]
+    forget()
+    assert run_here(ConfirmSession(date=BEFORE))
+    assert evening.requests[THIN] == asked
 
 
 def test_without_it_the_next_days_run_makes_the_session_final_and_amends_it(
