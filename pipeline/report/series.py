@@ -94,8 +94,8 @@ def series(bars: pa.Table) -> dict[str, Series]:
     }
 
 
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    return np.array(column.to_pylist(), dtype=float)
+def _numbers(column: pa.ChunkedArray) -> Values:
+    return np.asarray(column.to_numpy(), dtype=np.float64)
 
 
 def packed(charted: Mapping[str, Series]) -> str:
