@@ -7,7 +7,8 @@ is done on each of them in turns, in a process of its own, so that a busy machin
 start of the process, and the memory at its highest. The ratio is that of the most years to the fewest: 1 is what a day
 should cost.
 
-`first load` is the load of the whole history into an empty database: it grows, and its memory should not.
+`first load` is the load of the whole history into an empty database, `evaluate all years` the judgement of all of it:
+they grow, and their memory should not.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def fill(symbols: int, days: Sequence[dt.date]) -> None:
             "INSERT INTO price_coverage BY NAME SELECT symbol, date, 'stored' AS state FROM stock_data",
             """
             INSERT INTO technical_indicators BY NAME
-            SELECT symbol, date, 30 + hash(symbol, date) % 40 AS rsi_14, close * 0.97 AS bb_lower,
+            SELECT symbol, date, 25 + hash(symbol, date) % 50 AS rsi_14,
+                   close * (0.9 + hash(date, symbol) % 100 / 900.0) AS bb_lower,
                    close AS sma_20, close AS sma_50, 1500000 AS avg_volume_30
             FROM stock_data
             """,
@@ -176,16 +178,32 @@ def status(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
     return lambda: (lambda overview: overview.sessions(overview.newest(10)))(Overview())
 
 
-def evaluate(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
+def evaluate(symbols: int, days: Sequence[dt.date], first: dt.date | None = None) -> Callable[[], object]:
     from pipeline.database.connection import reading
     from pipeline.watchlist.evaluation import evaluate as judged
     from pipeline.watchlist.scans import configured_scans
 
     def work() -> None:
         with reading() as connection:
-            judged(connection, session_before(LAST, 251), LAST, configured_scans())
+            judged(connection, first or session_before(LAST, 251), LAST, configured_scans())
 
     return work
+
+
+def scan(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
+    from pipeline.database.connection import reading
+    from pipeline.watchlist.hits import day_view, watchlist_rows
+    from pipeline.watchlist.scans import configured_scans
+
+    def work() -> None:
+        with reading() as connection:
+            watchlist_rows(day_view(connection, LAST), configured_scans())
+
+    return work
+
+
+def evaluate_all(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
+    return evaluate(symbols, days, days[0])
 
 
 #: Each piece of work: made ready, and then measured.
@@ -195,7 +213,9 @@ WORK: dict[str, Callable[[int, Sequence[dt.date]], Callable[[], object]]] = {
     "indicators after a revision": compute_again,
     "doctor's look at the tables": doctor,
     "status": status,
+    "scan a day": scan,
     "evaluate a year": evaluate,
+    "evaluate all years": evaluate_all,
     "first load": collect,
 }
 

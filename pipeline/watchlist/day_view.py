@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.calendar import session_before
@@ -23,43 +23,65 @@ IS_CANDIDATE = "coalesce(s.security_type, 'share') NOT IN (SELECT trim(unnest(st
 NUMBERS = ("DOUBLE", "FLOAT", "BIGINT", "INTEGER")
 
 
-def create_day_view(connection: DuckDBPyConnection, *sessions: dt.date) -> None:
+def create_day_view(connection: DuckDBPyConnection, *sessions: dt.date, only: Collection[str] = ()) -> None:
     """The temporary table `day_view`: one row for each session and symbol expected on it that has a bar.
 
     Symbols whose kind of security is among `[scans] skip_types` are left out.
 
     Columns: those of `stock_data`, of `technical_indicators` and the facts of the listing that serves the session, and
     `volume_ratio` = volume / avg_volume_30. `prev_` and the name of a column of numbers is its value of the session
-    before that has bars, null where the symbol did not trade then, or where that session was not computed.
+    before that has bars, null where the symbol did not trade then, or where that session was not computed. `only`
+    names the columns that are wanted, where those are not all.
     """
     _choose_days(connection, _sessions_before(connection, sessions))
-    connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE day_facts AS
-        SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.volume,
-               t.* EXCLUDE (symbol, date, source), b.volume / nullif(t.avg_volume_30, 0) AS volume_ratio,
-               s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type, s.exchange,
-               coalesce(b.is_final, true) AS is_final
-        FROM stock_data b
-        JOIN day_list d USING (date)
-        LEFT JOIN technical_indicators t ON t.date = b.date AND t.symbol = b.symbol
-        LEFT JOIN session_listings s ON s.session = b.date AND s.symbol = b.symbol
-        """
-    )
+    _place_facts(connection, only)
     previous = ", ".join(f"p.{identifier(name)} AS {identifier('prev_' + name)}" for name in _numbers(connection))
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE day_view AS
-        SELECT s.*, {previous}
-        FROM day_facts s
-        JOIN day_list d USING (date)
-        JOIN session_universe u USING (date)
-        JOIN price_coverage c ON c.date = s.date AND c.symbol = s.symbol AND c.state = 'stored'
-        LEFT JOIN day_facts p ON p.date = d.previous AND p.symbol = s.symbol
-        WHERE d.wanted AND s.name IS NOT NULL AND {IS_CANDIDATE}
+        SELECT {_listed(only)} FROM (
+            SELECT s.*, {previous}
+            FROM day_facts s
+            JOIN day_list d USING (date)
+            JOIN session_universe u USING (date)
+            JOIN (
+                FROM price_coverage WHERE date BETWEEN $first AND $last AND state = 'stored'
+            ) c ON c.date = s.date AND c.symbol = s.symbol
+            LEFT JOIN day_facts p ON p.date = d.previous AND p.symbol = s.symbol
+            WHERE d.wanted AND s.name IS NOT NULL AND {IS_CANDIDATE}
+        )
         """,
-        {"skipped": scans().skip_types},
+        {"skipped": scans().skip_types, "first": min(sessions, default=None), "last": max(sessions, default=None)},
     )
+
+
+def _place_facts(connection: DuckDBPyConnection, only: Collection[str]) -> None:
+    """The temporary table `day_facts`: of each bar of `day_list` what is known of it without the session before."""
+    needed = {name.removeprefix("prev_") for name in only} | {"symbol", "date", "name", "security_type"}
+    (span,) = connection.execute("SELECT min(date) AS first, max(date) AS last FROM day_list").fetchall()
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE day_facts AS
+        SELECT {_listed(needed if only else ())} FROM (
+            SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.volume,
+                   t.* EXCLUDE (symbol, date, source), b.volume / nullif(t.avg_volume_30, 0) AS volume_ratio,
+                   s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type, s.exchange,
+                   coalesce(b.is_final, true) AS is_final
+            FROM stock_data b
+            JOIN day_list d USING (date)
+            LEFT JOIN technical_indicators t ON t.date = b.date AND t.symbol = b.symbol
+            LEFT JOIN (
+                FROM session_listings WHERE session BETWEEN $first AND $last
+            ) s ON s.session = b.date AND s.symbol = b.symbol
+        )
+        """,
+        {"first": span[0], "last": span[1]},
+    )
+
+
+def _listed(names: Collection[str]) -> str:
+    """The columns of these names as SQL; all of them where none are named."""
+    return ", ".join(map(identifier, sorted(names))) or "*"
 
 
 def create_day_views(connection: DuckDBPyConnection, *sessions: dt.date) -> None:

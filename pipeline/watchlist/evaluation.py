@@ -2,11 +2,9 @@
 
 A rule is applied to the view of each session as it was scanned: bars, indicators and listing of that session and the
 one before, nothing later; and its bars are those that were known when the next session opened, not what they were put
-right to since (`pipeline.watchlist.known_bars`). The return of h sessions goes from the close of the session to the
-last close up to h sessions of the calendar later, so that a symbol which left counts with its last price. What a hit
-earned beyond the mean of all symbols of its session is its excess; for it, returns are cut at the 1st and the 99th
-percentile of their session, so that no single company carries a result. The hit rate is the share of hits above the
-median.
+right to since (`pipeline.watchlist.known_bars`). What its hits did next is `pipeline.watchlist.forward`'s to say; the
+hit rate is the share of hits above the median of their session. It is done for some sessions at a time, and with the
+columns alone that the rules name, so that ten years take no more memory than one.
 
 Hits of one day move together, and windows of h sessions overlap: the uncertainty is that of blocks of h sessions that
 have passed (`pipeline.watchlist.intervals`), a rest at the end being part of the last whole block. All intervals of an
@@ -23,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.calendar import sessions, sessions_between
 from pipeline.errors import EvaluationError
 from pipeline.watchlist.day_view import create_day_view
+from pipeline.watchlist.forward import End, moves_of
 from pipeline.watchlist.hits import find_hits
 from pipeline.watchlist.intervals import Estimate, discoveries, mean, rate
-from pipeline.watchlist.known_bars import go_back_to_opens
+from pipeline.watchlist.known_bars import KNOWN_BAR, go_back_to_opens
 from pipeline.watchlist.sandbox import sandbox
 from pipeline.watchlist.scans import CheckedScan
 
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 HORIZONS = (1, 5, 20)
+
+#: Sessions that are scanned at a time.
+AT_ONCE = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +86,8 @@ def evaluate(
     chosen = [day for day, listing in known.items() if listing <= day or not strict]
     if not chosen:
         raise EvaluationError(_nothing(connection, first, last, len(known)))
-    create_day_view(connection, *chosen)
-    corrected = go_back_to_opens(connection, chosen)
-    hits = _hits(connection.sql("FROM day_view").to_arrow_table(), declared)
-    outcomes = judge(connection, chosen, hits, [scan.name for scan in declared])
+    corrected = _apply(connection, chosen, declared)
+    outcomes = _judged(_outcomes(connection, [scan.name for scan in declared]))
     return Evaluation(
         chosen[0], chosen[-1], len(chosen), sum(known[day] > day for day in chosen), len(asked) - len(chosen),
         corrected, outcomes, _by_session(connection),
@@ -102,8 +102,25 @@ def judge(
     `hits` has the columns scan, date and symbol. Needs `day_view` of the chosen sessions (symbol, date, close) and
     `stock_data`.
     """
-    _prepare(connection, chosen, hits)
+    _keep(connection, hits, moves_of(connection, ends_of(connection, chosen), hits))
     return _judged(_outcomes(connection, rules))
+
+
+def _apply(connection: DuckDBPyConnection, chosen: Sequence[dt.date], declared: Sequence[CheckedScan]) -> int:
+    """Find the hits of the sessions, and what they did; the number of rows that were left out as corrected later."""
+    import pyarrow as pa
+
+    names = {name for scan in declared for name in (*scan.columns, *scan.order_columns)}
+    ends = ends_of(connection, chosen)
+    hits, moves, corrected = [], [], 0
+    for first in range(0, len(chosen), AT_ONCE):
+        part = chosen[first : first + AT_ONCE]
+        create_day_view(connection, *part, only=names | KNOWN_BAR)
+        corrected += go_back_to_opens(connection, part)
+        hits.append(_hits(connection.sql("FROM day_view").to_arrow_table(), declared))
+        moves.append(moves_of(connection, [end for end in ends if part[0] <= end.date <= part[-1]], hits[-1]))
+    _keep(connection, pa.concat_tables(hits), pa.concat_tables(moves))
+    return corrected
 
 
 def _run_sessions(connection: DuckDBPyConnection, asked: Sequence[dt.date]) -> dict[dt.date, dt.date]:
@@ -139,45 +156,18 @@ def _hits(view: pa.Table, declared: Sequence[CheckedScan]) -> pa.Table:
         return connection.sql("SELECT scan, date, symbol FROM hits").to_arrow_table()
 
 
-def _prepare(connection: DuckDBPyConnection, chosen: Sequence[dt.date], hits: pa.Table) -> None:
-    """The temporary tables `forward` (return and excess of each symbol, session and horizon) and `rule_hits`."""
-    _place_ends(connection, chosen)
-    connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE forward AS
-        WITH priced AS (
-            SELECT v.symbol, v.date, e.horizon, e.block, e.at, v.close AS entry FROM day_view v JOIN ends e USING (date)
-        ), moves AS (
-            SELECT p.symbol, p.date, p.horizon, p.block, b.close / p.entry - 1 AS return, b.date < p.at AS is_early
-            FROM priced p ASOF JOIN stock_data b ON b.symbol = p.symbol AND b.date <= p.at
-        ), market AS (
-            SELECT date, horizon, median(return) AS middle, quantile_cont(return, 0.01) AS low,
-                   quantile_cont(return, 0.99) AS high
-            FROM moves GROUP BY ALL
-        ), cut AS (
-            SELECT *, greatest(low, least(high, return)) AS kept FROM moves JOIN market USING (date, horizon)
-        )
-        SELECT *, kept - avg(kept) OVER (PARTITION BY date, horizon) AS excess, return > middle AS is_better FROM cut
-        """
-    )
-    connection.register("found", hits)
-    connection.execute("CREATE OR REPLACE TEMP TABLE rule_hits AS FROM found")
-    connection.unregister("found")
+def _keep(connection: DuckDBPyConnection, hits: pa.Table, moves: pa.Table) -> None:
+    """The temporary tables `rule_hits` and `hit_moves` (`moves_of`)."""
+    for name, rows in (("rule_hits", hits), ("hit_moves", moves)):
+        connection.register("found", rows)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM found")
+        connection.unregister("found")
 
 
-def _place_ends(connection: DuckDBPyConnection, chosen: Sequence[dt.date]) -> None:
-    """The temporary table `ends`: where each horizon of each session ends, as far as bars are stored up to there."""
+def ends_of(connection: DuckDBPyConnection, chosen: Sequence[dt.date]) -> list[End]:
+    """Where each horizon of each session ends, as far as bars are stored up to there."""
     (newest,) = connection.execute("SELECT max(date) FROM stock_data").fetchall()[0]
-    rows = [(day, horizon, block, at) for horizon in HORIZONS for day, block, at in blocks(chosen, horizon, newest)]
-    columns = list(map(list, zip(*rows, strict=True))) or [[], [], [], []]
-    connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE ends AS
-        SELECT unnest(?::DATE[]) AS date, unnest(?::INTEGER[]) AS horizon,
-               unnest(?::INTEGER[]) AS block, unnest(?::DATE[]) AS at
-        """,
-        columns,
-    )
+    return [End(day, horizon, block, at) for horizon in HORIZONS for day, block, at in blocks(chosen, horizon, newest)]
 
 
 def blocks(chosen: Sequence[dt.date], horizon: int, newest: dt.date) -> list[tuple[dt.date, int, dt.date]]:
@@ -198,16 +188,15 @@ def _outcomes(connection: DuckDBPyConnection, rules: Sequence[str]) -> list[Outc
     summed: dict[tuple[str, int], list[tuple[int, float, int]]] = {}
     for rule, horizon, *sums in connection.execute(
         """
-        SELECT h.scan, f.horizon, count(*), sum(f.excess), sum(f.is_better::INTEGER) FROM rule_hits h
-        JOIN forward f ON f.symbol = h.symbol AND f.date = h.date GROUP BY h.scan, f.horizon, f.block ORDER BY f.block
+        SELECT scan, horizon, count(*), sum(excess), sum(is_better::INTEGER) FROM hit_moves
+        GROUP BY scan, horizon, block ORDER BY block
         """
     ).fetchall():
         summed.setdefault((rule, horizon), []).append((sums[0], sums[1], sums[2]))
     hits = dict(connection.execute("SELECT scan, count(*) FROM rule_hits GROUP BY scan").fetchall())
     facts = {(rule, horizon): (early, median) for rule, horizon, early, median in connection.execute(
         """
-        SELECT h.scan, f.horizon, count(*) FILTER (f.is_early), median(f.return) FROM rule_hits h
-        JOIN forward f ON f.symbol = h.symbol AND f.date = h.date GROUP BY ALL
+        SELECT scan, horizon, count(*) FILTER (is_early), median(return) FROM hit_moves GROUP BY ALL
         """
     ).fetchall()}  # fmt: skip
     return [
@@ -245,8 +234,7 @@ def _by_session(connection: DuckDBPyConnection) -> list[dict[str, Any]]:
     """For plots: rule, horizon, session, hits and their mean excess."""
     rows = connection.execute(
         """
-        SELECT h.scan, f.horizon, h.date, count(*), avg(f.excess) FROM rule_hits h
-        JOIN forward f ON f.symbol = h.symbol AND f.date = h.date GROUP BY ALL ORDER BY ALL
+        SELECT scan, horizon, date, count(*), avg(excess) FROM hit_moves GROUP BY ALL ORDER BY ALL
         """
     ).fetchall()
     return [dict(zip(("rule", "horizon", "date", "hits", "excess"), row, strict=True)) for row in rows]

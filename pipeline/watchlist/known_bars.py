@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 #: A close that was put right by more than this share leaves its row out: its indicators of then are not kept.
 SAME_CLOSE = 0.002
+#: The columns of `day_view` that a bar of then changes, and those that say which bar it is.
+KNOWN_BAR = frozenset(
+    ("symbol", "date", "open", "high", "low", "close", "volume", "is_final", "volume_ratio", "avg_volume_30")
+)
 
 
 def go_back_to_opens(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> int:

@@ -43,9 +43,13 @@ class Scan:
 
 @dataclasses.dataclass(frozen=True)
 class CheckedScan(Scan):
-    """A scan that can be run. `columns` are those that its condition names: whose values made it fire."""
+    """A scan that can be run.
+
+    `columns` are those that its condition names, whose values made it fire, `order_columns` those that its order names.
+    """
 
     columns: tuple[str, ...]
+    order_columns: tuple[str, ...]
 
 
 def holds(condition: str) -> str:
@@ -140,11 +144,11 @@ def _checked(connection: DuckDBPyConnection, scan: Scan, known: tuple[str, ...],
     place = place or f"scan [{scan.name}] of {' and '.join(map(str, scan_files()))}"
     try:
         used = condition_columns(connection, scan.condition, known)
-        order_columns(connection, scan.order, known)
+        ordered = order_columns(connection, scan.order, known)
         _try(connection, scan)
     except ExpressionError as error:
         raise ScanError(f"{place}: {error}") from error
-    return CheckedScan(**dataclasses.asdict(scan), columns=used)
+    return CheckedScan(**dataclasses.asdict(scan), columns=used, order_columns=ordered)
 
 
 def _try(connection: DuckDBPyConnection, scan: Scan) -> None:

@@ -56,7 +56,7 @@ def prepare(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> None
         ), cut AS (
             SELECT *, greatest(low, least(high, return)) AS kept FROM moves JOIN market USING (date)
         ), judged AS (
-            SELECT *, kept - avg(kept) OVER (PARTITION BY date) AS excess FROM cut
+            SELECT *, kept - favg(kept) OVER (PARTITION BY date) AS excess FROM cut
         )
         SELECT w.rule_version, j.date, j.ends_on, j.excess FROM daily_watchlist w JOIN judged j
         ON j.symbol = w.symbol AND j.date = w.scan_date
@@ -74,7 +74,7 @@ def track_records(connection: DuckDBPyConnection, session: dt.date) -> dict[str,
     """The record of each version of a rule as it was known on the evening of the session; see `prepare`."""
     rows = connection.execute(
         """
-        SELECT rule_version, date, count(*), sum(excess) FROM listed_hits
+        SELECT rule_version, date, count(*), fsum(excess) FROM listed_hits
         WHERE date >= ? AND ends_on <= ? GROUP BY ALL ORDER BY ALL
         """,
         [session_before(session, WINDOW), session],

@@ -14,6 +14,7 @@ import pytest
 from pipeline.database.connection import reading, writing
 from pipeline.errors import EvaluationError
 from pipeline.report.evaluation_page import render_evaluation
+from pipeline.watchlist import evaluation
 from pipeline.watchlist.evaluation import Evaluation, Outcome, blocks, evaluate
 from pipeline.watchlist.scans import CheckedScan, Scan, check
 from tests.support.stored_market import GONE, LAST, SESSIONS, bars, fill
@@ -77,6 +78,17 @@ def test_excess_is_that_of_a_plain_calculation(stored: pathlib.Path, horizon: in
     assert outcome.hit_rate and math.isclose(
         outcome.hit_rate.mean, sum(better for _, better in expected) / len(expected)
     )
+
+
+def test_sessions_judged_in_parts_are_those_judged_at_once(
+    stored: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = rule("rsi_14 < 45 AND close < prev_close", limit=7), rule(f"symbol IN ('K03', '{GONE}')", name="both")
+    whole = judge(*declared)
+    monkeypatch.setattr(evaluation, "AT_ONCE", 7)
+    in_parts = judge(*declared)
+    assert in_parts.by_session == whole.by_session and len(whole.by_session) > 100
+    assert in_parts == whole
 
 
 def test_symbol_that_left_counts_with_its_last_price(stored: pathlib.Path) -> None:
