@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
+import gc
 import os
 import pathlib
 import subprocess
@@ -17,14 +18,16 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from pipeline import calendar, given
-from pipeline.database.connection import migrate
+from pipeline.database import connection as database
 from pipeline.database.markers import RowTarget
 from tests.support import processes
+from tests.support.beginnings import Begun, copy_new_databases
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from redis import Redis
 
+    from tests.support.distribution import Together
     from tests.support.servers import RedisServer
     from tests.support.small_market import SmallMarket
 
@@ -73,6 +76,17 @@ def ends_what_it_started() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=cost)  # stable: within one cost, the order of the files stays
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what the imports have left stays to the end: no collection of garbage has to look through it again
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
+    from tests.support.distribution import Together
+
+    return Together(config, log)
 
 
 @functools.cache
@@ -164,13 +178,49 @@ def data_dir(tmp_path: pathlib.Path, settings: Callable[..., None]) -> Iterator[
     forget()
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Begun:
+    """`begun("two sessions done", data_dir, make)`: see Begun."""
+    return Begun(tmp_path_factory.mktemp("begun"), forget)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], pathlib.Path]:
+    """`empty_database("yahoo")` is the file of a database of that source as the migrations leave it."""
+
+    @functools.cache
+    def make(source: str) -> pathlib.Path:
+        with changing_settings() as change:
+            change("storage", data_dir=tmp_path_factory.mktemp("empty"))
+            with database.writing():
+                return database.database_path()
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def copied_tables(
+    request: pytest.FixtureRequest,
+    empty_database: Callable[[str], pathlib.Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A new database is a copy of an empty one; not where a test asks for `migrating`."""
+    if "migrating" not in request.fixturenames:
+        copy_new_databases(monkeypatch, empty_database)
+
+
+@pytest.fixture
+def migrating() -> None:
+    """For a test that is about the migrations: the first `writing` applies them all."""
+
+
 @pytest.fixture(scope="session")
 def migrated() -> Iterator[DuckDBPyConnection]:
     """Every table of the database, in memory."""
     import duckdb
 
     with duckdb.connect() as connection:
-        migrate(connection)
+        database.migrate(connection)
         yield connection
 
 
@@ -199,20 +249,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def plain_spark(monkeypatch: pytest.MonkeyPatch) -> None:
     """Indicators computed in this process, by the function that Spark's workers call, file by file as they do."""
     from pipeline.indicators.spark import submit as spark
+    from tests.support.spark_submit import compute_here
 
     monkeypatch.setattr(spark.SparkJob, "submit", compute_here)
-
-
-def compute_here(job: object, arguments: list[str]) -> None:
-    import pyarrow.parquet as pq
-
-    from pipeline.indicators import kernel
-
-    folder, output = pathlib.Path(arguments[0]), pathlib.Path(arguments[1])
-    output.mkdir(parents=True)
-    names = arguments[arguments.index("--indicators") + 1].split(",")
-    for number, path in enumerate(sorted(folder.rglob("*.parquet"))):
-        pq.write_table(kernel.compute(pq.ParquetFile(path).read(), names), output / f"part-{number:04d}.parquet")
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ from pipeline.database.replica import manifest_path, replica_path
 from pipeline.report.places import report_path
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.redis_sync import RedisWatchlistSync
-from tests.conftest import changing_settings, compute_here, forget, use_data_dir
+from tests.conftest import changing_settings, forget, use_data_dir
 from tests.support.frozen import as_text, assert_frozen, assert_frozen_tables, normalised
 from tests.support.runs import results, run_here
 from tests.support.servers import RedisServer
 from tests.support.small_market import FROZEN_WEEK, SmallMarket
+from tests.support.spark_submit import compute_here
 
 DAY = dt.date(2024, 2, 16)
 COMPANIES = 60

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,28 +17,18 @@ from pipeline.runs import lock as runlock
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.stages import STAGES, stage_names, stages_from
 from tests.conftest import forget
+from tests.support.beginnings import Begun
+from tests.support.collecting import collect
 from tests.support.runs import assert_same, results, run_here
 from tests.support.small_market import LAST, SESSIONS, SmallMarket
 
 BEFORE = SESSIONS[-2]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first test leaves a copy of its installation for the others."""
-    return tmp_path_factory.mktemp("made") / "data"
-
-
 @pytest.fixture
-def done(here: SmallMarket, data_dir: Path, made: Path) -> SmallMarket:
+def done(here: SmallMarket, data_dir: Path, begun: Begun) -> SmallMarket:
     """A market whose last two sessions are done."""
-    if made.exists():
-        shutil.copytree(made, data_dir)
-        return here
-    for session in (BEFORE, LAST):
-        here.as_of = session
-        assert run_here(DailyPipeline(date=session))
-    shutil.copytree(data_dir, made)
+    begun("two sessions", data_dir, lambda: collect(here, BEFORE, LAST, task=DailyPipeline))
     return here
 
 

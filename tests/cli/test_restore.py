@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,36 +21,30 @@ from pipeline.runs import lock as runlock
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.ranges import RangeTradingDays
 from tests.conftest import forget
+from tests.support.beginnings import Begun
+from tests.support.collecting import collect
 from tests.support.runs import assert_same, results, run_here, stray_files
 from tests.support.small_market import LAST, SESSIONS, SmallMarket
 
 FIRST, SECOND, THIRD = SESSIONS[-4:-1]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first test leaves a copy of its installation for the others."""
-    return tmp_path_factory.mktemp("made") / "data"
-
-
 @pytest.fixture
-def done(here: SmallMarket, data_dir: Path, made: Path) -> SmallMarket:
+def done(here: SmallMarket, data_dir: Path, begun: Begun) -> SmallMarket:
     """A session of its own, which the only backup holds; then two at once, and one more."""
-    if not made.exists():
-        here.as_of = FIRST
-        assert run_here(DailyPipeline(date=FIRST))
+
+    def make() -> bool:
+        assert collect(here, FIRST, task=DailyPipeline)
         kept = backup_paths()[0].read_bytes()
         here.as_of = THIRD
         assert run_here(RangeTradingDays(of=DailyPipeline, start=SECOND, stop=THIRD + dt.timedelta(days=1)))
-        here.as_of = LAST
-        assert run_here(DailyPipeline(date=LAST))
+        assert collect(here, LAST, task=DailyPipeline)
         for path in (data_dir / "backup").iterdir():
             path.unlink()
         (data_dir / "backup" / "stock_data-20240101T000000.000000Z.duckdb").write_bytes(kept)
-        shutil.copytree(data_dir, made)
-    else:
-        shutil.copytree(made, data_dir)
-    forget()
+        return True
+
+    begun("four sessions", data_dir, make)
     return here
 
 

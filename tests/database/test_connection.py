@@ -29,6 +29,8 @@ def python(source: str, *arguments: str) -> subprocess.Popen[str]:
     return process
 
 
+pytestmark = pytest.mark.usefixtures("migrating")
+
 HOLD = """
     import duckdb, sys
     connection = duckdb.connect(sys.argv[1])

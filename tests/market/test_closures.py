@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from pipeline.database.connection import reading, writing
 from pipeline.market.closures import ROWS, forget_closed
 from pipeline.tasks.daily import DailyPipeline
+from pipeline.tasks.indicators import ComputeIndicators
 from pipeline.watchlist.day_view import create_day_view
 from tests.conftest import forget
+from tests.support.beginnings import Begun
 from tests.support.collecting import ask, collect
 from tests.support.runs import run_here
 from tests.support.small_market import SESSIONS, SmallMarket
@@ -27,26 +30,33 @@ def closed(here: SmallMarket, monkeypatch: pytest.MonkeyPatch) -> SmallMarket:
     return here
 
 
+@pytest.fixture
+def before(closed: SmallMarket, data_dir: Path, begun: Begun) -> SmallMarket:
+    """The same, with the session before done."""
+    begun("the session before", data_dir, lambda: collect(closed, BEFORE, task=DailyPipeline))
+    return closed
+
+
 def test_the_error_of_an_absent_session_names_the_setting_that_ends_it(
-    closed: SmallMarket, settings: Callable[..., None], caplog: pytest.LogCaptureFixture
+    before: SmallMarket, settings: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert collect(closed, BEFORE)
     with caplog.at_level(logging.ERROR, "luigi-interface"):
-        assert not collect(closed, CLOSED)
+        assert not collect(before, CLOSED)
     assert f"[market] closed = {CLOSED}" in caplog.text
 
     settings("market", closed=str(CLOSED))
     forget()
     assert run_here(DailyPipeline(date=CLOSED)), "a day without a session is done"
-    assert collect(closed, AFTER)
+    assert collect(before, AFTER)
     rows = {table: ask(f"SELECT count(*) FROM {table} WHERE {column} = ?", CLOSED)[0][0] for table, column in ROWS}
     assert rows == dict.fromkeys(rows, 0), "neither gaps nor states nor a wish to ask again stay of it"
 
 
 def test_bars_that_a_source_made_up_for_the_day_go_and_their_indicators_are_computed_anew(
-    here: SmallMarket, settings: Callable[..., None]
+    here: SmallMarket, data_dir: Path, begun: Begun, settings: Callable[..., None]
 ) -> None:
-    assert collect(here, BEFORE, CLOSED, task=DailyPipeline)
+    begun("the session before", data_dir, lambda: collect(here, BEFORE, task=DailyPipeline))
+    assert collect(here, CLOSED, task=DailyPipeline)
     settings("market", closed=str(CLOSED))
     forget()
     with writing() as connection:
@@ -56,10 +66,9 @@ def test_bars_that_a_source_made_up_for_the_day_go_and_their_indicators_are_comp
     assert ask("SELECT count(DISTINCT symbol) FROM stale_indicators")[0][0] > 50
 
 
-def test_the_values_before_are_those_of_the_session_before_that_has_bars(closed: SmallMarket) -> None:
-    assert collect(closed, BEFORE, task=DailyPipeline)
-    assert not collect(closed, CLOSED, task=DailyPipeline)
-    assert collect(closed, AFTER, task=DailyPipeline)
+def test_the_values_before_are_those_of_the_session_before_that_has_bars(before: SmallMarket) -> None:
+    assert not collect(before, CLOSED, task=DailyPipeline)
+    assert collect(before, AFTER, task=ComputeIndicators)
     with reading() as connection:
         create_day_view(connection, AFTER)
         (row,) = connection.execute(
@@ -78,9 +87,9 @@ def test_the_values_before_are_those_of_the_session_before_that_has_bars(closed:
 
 
 def test_a_few_bars_of_a_day_do_not_make_it_the_session_before(
-    closed: SmallMarket, monkeypatch: pytest.MonkeyPatch
+    before: SmallMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert collect(closed, BEFORE, AFTER, task=DailyPipeline)
+    assert collect(before, AFTER, task=ComputeIndicators)
     with writing() as connection:
         connection.execute(
             "INSERT INTO stock_data BY NAME SELECT * REPLACE (?::DATE AS date) FROM stock_data WHERE date = ? LIMIT 20",

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import CoverageError, SourceOutageError
 from pipeline.market.coverage import refusal, store_states
-from tests.support.judging import answer, judged, list_symbol, store_bars
+from tests.support.judging import answer, judged, list_symbols, store_histories
 
 BEFORE, DAY = dt.date(2024, 2, 15), dt.date(2024, 2, 16)
 ALL = 200
@@ -39,12 +39,11 @@ def refused(tables: duckdb.DuckDBPyConnection, tmp_path: pathlib.Path) -> Callab
             "INSERT INTO table_updates (update_id, target_table, inserted) VALUES (?, 'stock_data', now())",
             [f"CollectPrices:{BEFORE}"],
         )
+        list_symbols(tables, {name: 0 if kind.get(name) == "silent" else 900 for name in names}, DAY, 10.0)
+        store_histories(tables, {name: {BEFORE: 10.0} for name in names if kind.get(name) != "unknown"})
         answers = []
         for name in names:
             of = kind.get(name, "there")
-            list_symbol(tables, name, DAY, 10.0, 0.0, 0 if of == "silent" else 900)
-            if of != "unknown":
-                store_bars(tables, name, {BEFORE: 10.0})
             bars = {BEFORE: 10.0} | ({} if of in ("silent", "late") else
                                      {DAY: (10.0, 10.0, 10.0, 10.0, 0) if of == "repeated" else 10.1})  # fmt: skip
             status = {"unknown": "unknown", "broken": "failed"}.get(of, "ok")

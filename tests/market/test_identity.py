@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from pipeline.database.connection import duplicated_rows, writing
 from pipeline.market.ticker_changes import carry_over
 from pipeline.tasks.daily import DailyPipeline
+from pipeline.tasks.indicators import ComputeIndicators
 from tests.conftest import forget
 from tests.support import small_market
+from tests.support.beginnings import Begun
 from tests.support.collecting import ask, collect
 from tests.support.runs import results, run_here
 from tests.support.small_market import SESSIONS, WALKS, SmallMarket
@@ -73,10 +76,15 @@ def stored(symbol: str) -> dict[dt.date, tuple[float, ...]]:
     return {row[0]: row[1:] for row in rows}
 
 
+def up_to_the_change(change: Change, data_dir: Path, begun: Begun) -> None:
+    """Have the last session before the change done."""
+    begun(f"up to the change, {change.shares} shares", data_dir, lambda: collect(change.market, R[1]))
+
+
 @pytest.mark.parametrize("joins", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_new_ticker_carries_the_history_over_once(change: Change, joins: bool) -> None:
     change.joins = joins
-    assert collect(change.market, R[0], R[1], R[2], R[3], task=DailyPipeline)
+    assert collect(change.market, R[0], R[1], R[2], R[3], task=ComputeIndicators)
     assert stored(OLD) == {}
     bars = stored(NEW)
     assert bars == {day: WALKS[OLD][day] for day in SESSIONS if min(bars) <= day <= R[3]}
@@ -92,8 +100,8 @@ def test_a_new_ticker_carries_the_history_over_once(change: Change, joins: bool)
         assert carry_over(connection, R[3]) == {}, "once"
 
 
-def test_the_joined_history_costs_no_request_of_its_own(change: Change) -> None:
-    assert collect(change.market, R[1])
+def test_the_joined_history_costs_no_request_of_its_own(change: Change, data_dir: Path, begun: Begun) -> None:
+    up_to_the_change(change, data_dir, begun)
     change.market.requests.clear()
     assert collect(change.market, R[2])
     assert change.market.requests[NEW] == 1
@@ -114,17 +122,19 @@ def test_the_joined_history_costs_no_request_of_its_own(change: Change) -> None:
     ],
 )
 def test_the_price_or_the_number_of_shares_tells_that_it_is_the_same_company(
-    change: Change, shares: float | None, factor: float, is_same: bool
+    change: Change, data_dir: Path, begun: Begun, shares: float | None, factor: float, is_same: bool
 ) -> None:
     change.shares, change.factor = shares, factor
-    assert collect(change.market, R[1], R[2])
+    up_to_the_change(change, data_dir, begun)
+    assert collect(change.market, R[2])
     assert bool(ask("FROM ticker_changes")) == is_same
     assert bool(stored(OLD)) != is_same
 
 
-def test_another_name_is_another_company(change: Change) -> None:
+def test_another_name_is_another_company(change: Change, data_dir: Path, begun: Begun) -> None:
+    up_to_the_change(change, data_dir, begun)
     change.name = f"{OLD} Incorporated Common Stock"
-    assert collect(change.market, R[1], R[2])
+    assert collect(change.market, R[2])
     assert ask("FROM ticker_changes") == []
     assert len(stored(OLD)) > 400
 
@@ -197,10 +207,17 @@ def away(here: SmallMarket, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return how
 
 
+@pytest.fixture
+def gone(here: SmallMarket, away: dict[str, Any], data_dir: Path, begun: Begun) -> dict[str, Any]:
+    """The same, with the sessions before it comes back done."""
+    begun("gone", data_dir, lambda: collect(here, *R[:5]))
+    return away
+
+
 @pytest.mark.parametrize("joins", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_a_return_on_another_basis_is_not_spliced_on(here: SmallMarket, away: dict[str, Any], joins: bool) -> None:
-    away["joins"] = joins
-    assert collect(here, *R[:5], R[5], R[6])
+def test_a_return_on_another_basis_is_not_spliced_on(here: SmallMarket, gone: dict[str, Any], joins: bool) -> None:
+    gone["joins"] = joins
+    assert collect(here, R[5], R[6])
     bars = stored(OLD)
     assert bars == {day: here.bar(OLD, day) for day in here.days(OLD) if day >= min(bars)}
     assert len(bars) > 400 if joins else sorted(bars) == R[5:7]
@@ -209,9 +226,9 @@ def test_a_return_on_another_basis_is_not_spliced_on(here: SmallMarket, away: di
     assert ask("SELECT count(*) FROM technical_indicators WHERE symbol = ?", OLD) == [(0,)]
 
 
-def test_a_return_at_the_price_it_left_with_goes_on(here: SmallMarket, away: dict[str, Any]) -> None:
-    away.update(factor=1.0, joins=True)
-    assert collect(here, *R[:5], R[5])
+def test_a_return_at_the_price_it_left_with_goes_on(here: SmallMarket, gone: dict[str, Any]) -> None:
+    gone.update(factor=1.0, joins=True)
+    assert collect(here, R[5])
     assert ask("FROM closed_histories") == []
     assert len(stored(OLD)) > 400
 

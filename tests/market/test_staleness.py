@@ -20,6 +20,8 @@ from pipeline.tasks import watchlist
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.ranges import RangeTradingDays
 from tests.conftest import forget
+from tests.support.beginnings import Begun
+from tests.support.collecting import collect
 from tests.support.runs import assert_same, results, run_here
 from tests.support.small_market import SESSIONS, SPLIT, SPLIT_DAY, SmallMarket
 
@@ -27,9 +29,7 @@ DAYS = SESSIONS[-6:]
 
 
 def run(market: SmallMarket, *days: dt.date) -> None:
-    for day in days:
-        market.as_of = day
-        assert run_here(DailyPipeline(date=day))
+    assert collect(market, *days, task=DailyPipeline)
 
 
 def stale() -> list[dt.date]:
@@ -38,28 +38,33 @@ def stale() -> list[dt.date]:
 
 
 @pytest.fixture
+def three_days(here: SmallMarket, data_dir: Path, begun: Begun) -> SmallMarket:
+    """A market whose first three of DAYS are done."""
+    begun("three days", data_dir, lambda: collect(here, *DAYS[:3], task=DailyPipeline))
+    here.as_of = DAYS[2]
+    return here
+
+
+@pytest.fixture
 def behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """No earlier session is in the making any more, as if more sessions than the overlap had gone by."""
     monkeypatch.setattr(watchlist, "recent_stale", lambda connection, sessions: [])
 
 
-def test_an_ordinary_day_makes_nothing_stale(here: SmallMarket) -> None:
-    run(here, *DAYS[:3])
+def test_an_ordinary_day_makes_nothing_stale(three_days: SmallMarket) -> None:
     assert stale() == []
 
 
-def test_the_run_that_finds_a_corrected_bar_puts_the_sessions_of_its_overlap_right(here: SmallMarket) -> None:
-    run(here, *DAYS[:3])
-    here.corrections["S05", DAYS[1]] = 1.02
-    run(here, DAYS[3])
+def test_the_run_that_finds_a_corrected_bar_puts_the_sessions_of_its_overlap_right(three_days: SmallMarket) -> None:
+    three_days.corrections["S05", DAYS[1]] = 1.02
+    run(three_days, DAYS[3])
     assert stale() == []
 
 
 @pytest.mark.usefixtures("behind")
-def test_a_corrected_bar_touches_its_session_and_the_later_ones(here: SmallMarket) -> None:
-    run(here, *DAYS[:3])
-    here.corrections["S05", DAYS[1]] = 1.02
-    run(here, DAYS[3])
+def test_a_corrected_bar_touches_its_session_and_the_later_ones(three_days: SmallMarket) -> None:
+    three_days.corrections["S05", DAYS[1]] = 1.02
+    run(three_days, DAYS[3])
     assert stale() == [DAYS[1], DAYS[2]]
 
 
@@ -115,11 +120,10 @@ def test_a_restated_history_is_stale_where_a_bar_differs_by_two_thousandths_more
 @pytest.mark.slow
 @pytest.mark.usefixtures("behind")
 def test_a_back_fill_of_the_stale_gives_the_tables_of_a_world_in_which_the_bar_was_right_at_once(
-    here: SmallMarket, settings: Callable[..., None], tmp_path: Path
+    three_days: SmallMarket, settings: Callable[..., None], tmp_path: Path
 ) -> None:
-    run(here, *DAYS[:3])
-    here.corrections["S05", DAYS[1]] = 1.02
-    run(here, DAYS[3])
+    three_days.corrections["S05", DAYS[1]] = 1.02
+    run(three_days, DAYS[3])
     assert prepare_stale(None, None) == [DAYS[1], DAYS[2]]
     assert prepare_stale(None, None) == [DAYS[1], DAYS[2]], "a killed run is taken up again"
     forget()
@@ -129,7 +133,7 @@ def test_a_back_fill_of_the_stale_gives_the_tables_of_a_world_in_which_the_bar_w
     corrected = results(tmp_path / "data")
     forget()
     settings("storage", data_dir=tmp_path / "right at once")
-    run(here, *DAYS[:4])
+    run(three_days, *DAYS[:4])
     right = results(tmp_path / "right at once")
     # The listing of an evening stays as it was received, with the old price of the one symbol.
     listed = [set(tables.pop("symbol_snapshots")) for tables in (right, corrected)]

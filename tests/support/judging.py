@@ -101,15 +101,35 @@ def store_bars(
     connection: DuckDBPyConnection, symbol: str, bars: Mapping[dt.date, Values], answered_at: dt.datetime | None = None
 ) -> None:
     """Bars as an earlier run has stored them, and the span of them as known."""
-    for day, values in bars.items():
-        row = {"symbol": symbol, "date": day, **bar_of(values)}
-        connection.execute(
-            f"INSERT INTO stock_data ({', '.join(row)}, fetched_at) VALUES ({', '.join('?' * len(row))}, now())",
-            [*row.values()],
-        )
+    store_histories(connection, {symbol: bars}, answered_at)
+
+
+def store_histories(
+    connection: DuckDBPyConnection,
+    histories: Mapping[str, Mapping[dt.date, Values]],
+    answered_at: dt.datetime | None = None,
+) -> None:
+    """The bars of each symbol, in one statement: a row at a time is most of a test of many symbols."""
+    rows = [
+        {"symbol": symbol, "date": day, **bar_of(values)}
+        for symbol, bars in histories.items()
+        for day, values in bars.items()
+    ]
+    names = [*rows[0]]
+    columns = ", ".join(["unnest(?)"] * len(names))
     connection.execute(
-        "INSERT INTO price_ranges (symbol, first_asked, last_asked, answered_at) VALUES (?, ?, ?, ?)",
-        [symbol, min(bars), max(bars), answered_at],
+        f"INSERT INTO stock_data ({', '.join(names)}, fetched_at) SELECT {columns}, now()",
+        [[row[name] for row in rows] for name in names],
+    )
+    connection.execute(
+        "INSERT INTO price_ranges (symbol, first_asked, last_asked, answered_at) "
+        "SELECT unnest(?), unnest(?), unnest(?), ?",
+        [
+            [*histories],
+            [min(bars) for bars in histories.values()],
+            [max(bars) for bars in histories.values()],
+            answered_at,
+        ],
     )
 
 
@@ -122,8 +142,17 @@ def list_symbol(
     volume: int = 1000,
 ) -> None:
     """The symbol in the listing of a session."""
+    list_symbols(connection, {symbol: volume}, day, last_sale, net_change)
+
+
+def list_symbols(
+    connection: DuckDBPyConnection, volumes: Mapping[str, int], day: dt.date, last_sale: float, net_change: float = 0.0
+) -> None:
+    """Symbols with their volumes in the listing of a session, all with the same close."""
     connection.execute(
         "INSERT INTO symbol_snapshots (date, symbol, name, market_cap, last_sale, net_change, volume) "
-        "VALUES (?, ?, ?, 1e9, ?, ?, ?)",
-        [day, symbol, f"{symbol} Inc. Common Stock", last_sale, net_change, volume],
-    )
+        "SELECT $day, name, name || ' Inc. Common Stock', 1e9, $last_sale, $net_change, volume "
+        "FROM (SELECT unnest($names) AS name, unnest($volumes) AS volume)",
+        {"day": day, "last_sale": last_sale, "net_change": net_change,
+         "names": [*volumes], "volumes": [*volumes.values()]},
+    )  # fmt: skip

@@ -17,6 +17,19 @@ def stand_in(folder: pathlib.Path) -> pathlib.Path:
     return program
 
 
+def compute_here(job: object, arguments: list[str]) -> None:
+    """The indicators of the files, in this process: `SparkJob.submit` without a job."""
+    import pyarrow.parquet as pq
+
+    from pipeline.indicators import kernel
+
+    folder, output = pathlib.Path(arguments[0]), pathlib.Path(arguments[1])
+    output.mkdir(parents=True)
+    names = arguments[arguments.index("--indicators") + 1].split(",")
+    for number, path in enumerate(sorted(folder.rglob("*.parquet"))):
+        pq.write_table(kernel.compute(pq.ParquetFile(path).read(), names), output / f"part-{number:04d}.parquet")
+
+
 class Context:
     """What the job asks of a SparkContext."""
 

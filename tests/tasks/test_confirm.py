@@ -23,6 +23,7 @@ from pipeline.tasks.report import GenerateReport
 from pipeline.tasks.watchlist import ScanWatchlist
 from tests.conftest import forget
 from tests.feed.test_signals import triggers
+from tests.support.beginnings import Begun
 from tests.support.fake_market import Fault
 from tests.support.mornings import BUSY, rules
 from tests.support.runs import assert_same, results, run_here
@@ -43,6 +44,24 @@ def evening(
     here.early = {LAST}
     clock(LAST.year, LAST.month, LAST.day, 18, 0)
     return here
+
+
+@pytest.fixture
+def collected(evening: SmallMarket, data_dir: Path, begun: Begun) -> SmallMarket:
+    """The same, with the evening's run done."""
+    begun("the evening", data_dir, lambda: run_here(DailyPipeline(date=LAST)))
+    return evening
+
+
+@pytest.fixture
+def day_before(evening: SmallMarket, clock: Callable[..., None], data_dir: Path, begun: Begun) -> SmallMarket:
+    """The evening of LAST, with the run of the evening before done."""
+    evening.as_of, evening.early = BEFORE, {BEFORE}
+    clock(BEFORE.year, BEFORE.month, BEFORE.day, 18, 0)
+    begun("the evening before", data_dir, lambda: run_here(DailyPipeline(date=BEFORE)))
+    evening.as_of, evening.early = LAST, {LAST}
+    clock(LAST.year, LAST.month, LAST.day, 18, 0)
+    return evening
 
 
 def ask(query: str, *values: object) -> list[tuple[object, ...]]:
@@ -107,10 +126,9 @@ def test_the_morning_after_everything_is_final_and_the_list_amended(
 
 
 def test_it_gives_what_a_run_of_the_final_bars_gives(
-    evening: SmallMarket, clock: Callable[..., None], data_dir: Path, tmp_path: Path, settings: Callable[..., None]
+    collected: SmallMarket, clock: Callable[..., None], data_dir: Path, tmp_path: Path, settings: Callable[..., None]
 ) -> None:
-    assert run_here(DailyPipeline(date=LAST))
-    next_morning(evening, clock)
+    next_morning(collected, clock)
     assert run_here(ConfirmSession(date=LAST))
     confirmed = results(data_dir)
     settings("storage", data_dir=str(tmp_path / "late"))
@@ -122,8 +140,7 @@ def test_it_gives_what_a_run_of_the_final_bars_gives(
     assert_same(confirmed, late)
 
 
-def test_before_its_time_it_says_when(evening: SmallMarket, clock: Callable[..., None]) -> None:
-    assert run_here(DailyPipeline(date=LAST))
+def test_before_its_time_it_says_when(collected: SmallMarket, clock: Callable[..., None]) -> None:
     clock(LAST.year, LAST.month, LAST.day, 23, 59)
     with pytest.raises(NotFinalError, match=rf"final from {LAST + dt.timedelta(days=1)} 00:00 EST on"):
         ConfirmSession(date=LAST).process([LAST])
@@ -133,16 +150,15 @@ def test_before_its_time_it_says_when(evening: SmallMarket, clock: Callable[...,
 
 
 def test_a_source_that_is_silent_in_the_morning_confirms_nothing(
-    evening: SmallMarket, clock: Callable[..., None]
+    collected: SmallMarket, clock: Callable[..., None]
 ) -> None:
-    assert run_here(DailyPipeline(date=LAST))
-    next_morning(evening, clock)
-    for symbol in [symbol for symbol in evening.symbols if evening.knows(symbol)][:20]:
-        evening.faults[symbol] = Fault("503")
+    next_morning(collected, clock)
+    for symbol in [symbol for symbol in collected.symbols if collected.knows(symbol)][:20]:
+        collected.faults[symbol] = Fault("503")
     assert not run_here(ConfirmSession(date=LAST))
-    evening.faults.clear()
+    collected.faults.clear()
     assert run_here(ConfirmSession(date=LAST))
-    assert_final(evening, LAST)
+    assert_final(collected, LAST)
 
 
 @pytest.mark.parametrize("state", ["not_traded", "failed"])
@@ -190,18 +206,12 @@ def test_of_a_symbol_that_did_not_trade_the_bars_before_are_put_right(
 
 
 def test_without_it_the_next_days_run_makes_the_session_final_and_amends_it(
-    evening: SmallMarket, clock: Callable[..., None], caplog: pytest.LogCaptureFixture
+    day_before: SmallMarket, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "pipeline")
-    evening.as_of, evening.early = BEFORE, {BEFORE}
-    clock(BEFORE.year, BEFORE.month, BEFORE.day, 18, 0)
-    assert run_here(DailyPipeline(date=BEFORE))
     seen = on_list(BEFORE)
-    evening.as_of, evening.early = LAST, {LAST}
-    clock(LAST.year, LAST.month, LAST.day, 18, 0)
-    forget()
     assert run_here(DailyPipeline(date=LAST))
-    assert_final(evening, BEFORE)
+    assert_final(day_before, BEFORE)
     assert ask("SELECT count(*) FROM stale_sessions") == [(0,)]
     changed = set(ask("SELECT symbol, scan_reason FROM watchlist_amendments WHERE scan_date = ?", BEFORE))
     assert changed == seen ^ on_list(BEFORE) != set()
@@ -210,22 +220,16 @@ def test_without_it_the_next_days_run_makes_the_session_final_and_amends_it(
 
 
 def test_the_next_days_run_makes_bars_final_of_companies_that_have_become_too_small(
-    evening: SmallMarket, clock: Callable[..., None], settings: Callable[..., None]
+    day_before: SmallMarket, settings: Callable[..., None]
 ) -> None:
-    evening.as_of, evening.early = BEFORE, {BEFORE}
-    clock(BEFORE.year, BEFORE.month, BEFORE.day, 18, 0)
-    assert run_here(DailyPipeline(date=BEFORE))
     settings("market", min_market_cap=1e11)
-    evening.as_of, evening.early = LAST, {LAST}
-    clock(LAST.year, LAST.month, LAST.day, 18, 0)
-    forget()
     assert run_here(DailyPipeline(date=LAST))
     small = (
         "SELECT count(*) FROM stock_data "
         "WHERE date = ? AND symbol NOT IN (SELECT symbol FROM stock_data WHERE date = ?)"
     )
     assert ask(small, BEFORE, LAST)[0][0] > 20
-    assert_final(evening, BEFORE)
+    assert_final(day_before, BEFORE)
 
 
 def test_a_hit_that_others_have_moved_out_of_the_first_of_its_rule_says_so(
@@ -285,15 +289,14 @@ def step_id(task: type[SessionTask], is_done: bool) -> str:
     ],
 )
 def test_what_breaks_between_two_steps_is_gone_on_with_by_the_same_command(
-    evening: SmallMarket,
+    collected: SmallMarket,
     clock: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     task: type[SessionTask],
     step: str,
     is_done: bool,
 ) -> None:
-    assert run_here(DailyPipeline(date=LAST))
-    next_morning(evening, clock)
+    next_morning(collected, clock)
     whole = getattr(task, step)
 
     def cut_off(self: SessionTask, sessions: object) -> None:
@@ -308,10 +311,10 @@ def test_what_breaks_between_two_steps_is_gone_on_with_by_the_same_command(
         run_here(ConfirmSession(date=LAST))  # what it finds done behind the cut, it goes on with by itself
     assert cuts
     forget()
-    asked = evening.total
+    asked = collected.total
     assert run_here(ConfirmSession(date=LAST))
-    assert evening.total == asked
-    assert_final(evening, LAST)
+    assert collected.total == asked
+    assert_final(collected, LAST)
     assert ask("SELECT count(*) > 0 FROM watchlist_amendments WHERE scan_date = ?", LAST) == [(True,)]
     assert ask("SELECT count(*) FROM stale_sessions") == [(0,)]
 
