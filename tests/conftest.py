@@ -211,7 +211,7 @@ def copied_tables(
 
 @pytest.fixture
 def migrating() -> None:
-    """For a test that is about the migrations: the first `writing` applies them all."""
+    """For a test that is about the migrations or their moments: the first `writing` applies them all."""
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from pipeline.database.replica import manifest_path, replica_path
 from pipeline.watchlist.amendments import store_watchlist
 from pipeline.watchlist.hits import day_view, watchlist_rows
 from pipeline.watchlist.scans import Scan, check, configured_scans
+from tests.support.beginnings import Begun
 from tests.support.stored_market import LAST, SESSIONS, fill
 
 GUIDE = (pathlib.Path(__file__).resolve().parent.parent / "docs" / "analysis.md").read_text(encoding="utf-8")
@@ -35,7 +36,12 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def replica(data_dir: pathlib.Path) -> pathlib.Path:
+def replica(data_dir: pathlib.Path, begun: Begun) -> pathlib.Path:
+    begun("a session found", data_dir, make)
+    return data_dir
+
+
+def make() -> bool:
     with writing() as connection:
         fill(connection, SESSIONS[-3:])
         view = day_view(connection, LAST)
@@ -44,7 +50,7 @@ def replica(data_dir: pathlib.Path) -> pathlib.Path:
     shutil.copyfile(database_path(), replica_path())
     replica_path().chmod(0o444)
     manifest_path().write_text(json.dumps({"file": replica_path().name}), encoding="utf-8")
-    return data_dir
+    return True
 
 
 def run(*arguments: str, stdin: str | None = None) -> Result:

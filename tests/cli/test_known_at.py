@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from pipeline.cli.main import main
 from pipeline.database.connection import database_path, writing
 from pipeline.database.replica import publish, replica_path
+from tests.support.beginnings import Begun
 
 DAY = dt.date(2024, 2, 16)
 EVENING, MORNING = "2024-02-16T23:00:00Z", "2024-02-17T12:00:00Z"
@@ -19,8 +20,13 @@ BARS = "SELECT symbol, volume, is_final FROM stock_data"
 
 
 @pytest.fixture
-def replica(data_dir: pathlib.Path) -> pathlib.Path:
+def replica(data_dir: pathlib.Path, begun: Begun) -> pathlib.Path:
     """One bar of the evening, put right in the morning; one that was right."""
+    begun("published", data_dir, make)
+    return replica_path()
+
+
+def make() -> bool:
     with writing() as connection:
         connection.execute(
             """
@@ -40,7 +46,7 @@ def replica(data_dir: pathlib.Path) -> pathlib.Path:
             {"day": DAY, "evening": EVENING, "morning": MORNING},
         )
     publish(DAY)
-    return replica_path()
+    return True
 
 
 def ask(sql: str, moment: str) -> Result:

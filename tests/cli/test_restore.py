@@ -91,6 +91,7 @@ def test_the_tables_are_those_of_before(done: SmallMarket, data_dir: Path, runs:
     assert len(list(data_dir.glob("stock_data.duckdb.replaced-*"))) == 1
 
 
+@pytest.mark.slow
 def test_a_second_restore_has_nothing_to_make(done: SmallMarket, runs: list[list[str]]) -> None:
     assert called("--yes").exit_code == 0
     assert len(runs) == 2

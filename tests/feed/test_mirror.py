@@ -116,7 +116,8 @@ def test_what_came_while_redis_was_away_follows(data_dir, tmp_path, settings, ca
 
 
 @pytest.mark.redis
-def test_another_database_counts_anew(redis, data_dir):
+def test_another_database_counts_anew(redis, data_dir, migrating):
+    """The moment of its first migration tells it from the one before, and copies share theirs."""
     record(*["CollectSymbols"] * 9)
     metrics.mirror()
     database_path().unlink()

@@ -110,7 +110,7 @@ def test_files_that_did_not_change_are_not_read_again(
     assert len(stored(A)) > 420
 
 
-@pytest.mark.parametrize("is_reset", [False, True])
+@pytest.mark.parametrize("is_reset", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_history_that_is_restated_a_session_after_the_split_is_read(
     vendor: Vendor, collect: Callable[..., bool], is_reset: bool
 ) -> None:
@@ -130,7 +130,7 @@ def test_a_history_that_is_restated_a_session_after_the_split_is_read(
     assert len(bars) > 420
 
 
-@pytest.mark.parametrize("is_reset", [False, True])
+@pytest.mark.parametrize("is_reset", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_bar_of_twenty_sessions_ago_is_corrected(
     vendor: Vendor, collect: Callable[..., bool], data_dir: pathlib.Path, is_reset: bool
 ) -> None:

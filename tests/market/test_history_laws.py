@@ -197,9 +197,6 @@ few, many = settings(patient, max_examples=2), settings(patient, max_examples=4)
 test_after_the_last_day_the_stored_history_is_what_the_source_answers = few(
     given(markets())(after_the_last_day_the_stored_history_is_what_the_source_answers)
 )
-test_any_order_of_sessions_and_one_combined_run_give_the_same_tables = few(
-    given(markets(), st.permutations(RUN[-4:]))(any_order_of_sessions_and_one_combined_run_give_the_same_tables)
-)
 test_a_rerun_changes_nothing = few(given(markets())(a_rerun_changes_nothing))
 test_a_split_and_its_inverse_leave_the_history_as_it_was = few(
     given(markets())(a_split_and_its_inverse_leave_the_history_as_it_was)

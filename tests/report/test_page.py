@@ -23,6 +23,7 @@ from pipeline.watchlist import track_record
 from pipeline.watchlist.amendments import store_watchlist
 from pipeline.watchlist.hits import day_view, watchlist_rows
 from pipeline.watchlist.scans import Scan, check, configured_scans
+from tests.support.beginnings import Begun
 from tests.support.stored_market import CRASHED, LAST, MARKUP_NAME, SESSIONS, SYMBOLS, bars, fill
 
 BEFORE = SESSIONS[-2]
@@ -75,8 +76,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def stored(data_dir: pathlib.Path) -> pathlib.Path:
+def stored(data_dir: pathlib.Path, begun: Begun) -> pathlib.Path:
     """Watchlists of two sessions; on the last one every symbol is found."""
+    begun("two watchlists", data_dir, make)
+    return data_dir
+
+
+def make() -> bool:
     every = Scan("every", "all of them & <more>", 9, "close > 0", "market_cap DESC", 45)
     with writing() as connection:
         fill(connection, [BEFORE, LAST])
@@ -95,7 +101,7 @@ def stored(data_dir: pathlib.Path) -> pathlib.Path:
             "VALUES ('<K02>', ?, 1, 2, 3, 4, 5, '<u>low above high</u>', now())",
             [LAST],
         )
-    return data_dir
+    return True
 
 
 def page_of(connection: duckdb.DuckDBPyConnection, session: dt.date) -> str:

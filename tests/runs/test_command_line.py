@@ -91,14 +91,22 @@ def test_a_day_without_a_session_is_green_and_says_so(run, market, date):
 @pytest.mark.parametrize(
     ("date", "says"),
     [
-        ("1950-01-03", "1950-01-03 lies before 1990-01-02, the first session of calendar XNAS"),
+        pytest.param(
+            "1950-01-03",
+            "1950-01-03 lies before 1990-01-02, the first session of calendar XNAS",
+            marks=pytest.mark.slow,
+        ),
         ("2999-01-04", "2999-01-04 lies in the future; the latest session that has settled is "),
         (
             "2024-02-30",
             "--date 2024-02-30 is no date (day is out of range for month); write it as YYYY-MM-DD, for example",
         ),
-        ("16.02.2024", "--date 16.02.2024 is no date"),
-        ("2024-02-16,2024-02-20", "--date 2024-02-16,2024-02-20 names several sessions, and takes one"),
+        pytest.param("16.02.2024", "--date 16.02.2024 is no date", marks=pytest.mark.slow),
+        pytest.param(
+            "2024-02-16,2024-02-20",
+            "--date 2024-02-16,2024-02-20 names several sessions, and takes one",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_date_that_no_run_can_serve(run, market, date, says):

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import random
@@ -18,7 +19,7 @@ import duckdb
 import exchange_calendars
 import pyarrow as pa
 
-from pipeline.database.connection import CONFIG, migrate
+from pipeline.database import connection as database
 from pipeline.database.markers import RowTarget
 from pipeline.database.replica import manifest_path, replica_path
 from pipeline.host.files import write_text
@@ -70,9 +71,9 @@ class FeedData:
         """Fill the replica with everything up to `day`."""
         path = replica_path()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with duckdb.connect(str(path), config=CONFIG) as connection:
+        with contextlib.closing(database._connect(path, read_only=False)) as connection:
             connection.begin()
-            migrate(connection)
+            database.migrate(connection)
             self._fill(connection, day)
             connection.commit()
 

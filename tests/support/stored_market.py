@@ -10,6 +10,7 @@ K leaves before the end; the name of MARKUP is markup.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -56,11 +57,7 @@ def market_cap(symbol: str) -> float:
 
 def fill(connection: DuckDBPyConnection, done: Sequence[dt.date]) -> None:
     """All bars; listing, coverage and indicators of the sessions `done`."""
-    rows = bars()
-    names = ("symbol", "date", "open", "high", "low", "close", "volume")
-    table = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
-    wanted = pa.array([row[1] in set(done) for row in rows])
-    computed = kernel.compute(table.append_column("wanted", wanted).cast(kernel.INPUT_SCHEMA))
+    table, computed = _computed(tuple(done))
     connection.execute("SELECT 1").fetchall()  # ends what a query before has left open; `register` insists on it
     connection.register("filled", table)
     connection.register("computed", computed)
@@ -74,6 +71,16 @@ def fill(connection: DuckDBPyConnection, done: Sequence[dt.date]) -> None:
     connection.unregister("filled")
     connection.unregister("computed")
     _list(connection, done)
+
+
+@functools.cache
+def _computed(done: tuple[dt.date, ...]) -> tuple[pa.Table, pa.Table]:
+    """All bars, and the indicators of the sessions."""
+    rows = bars()
+    names = ("symbol", "date", "open", "high", "low", "close", "volume")
+    table = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    wanted = pa.array([row[1] in set(done) for row in rows])
+    return table, kernel.compute(table.append_column("wanted", wanted).cast(kernel.INPUT_SCHEMA))
 
 
 def _list(connection: DuckDBPyConnection, done: Sequence[dt.date]) -> None:

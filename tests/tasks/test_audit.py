@@ -16,6 +16,7 @@ from pipeline.database.connection import reading, writing
 from pipeline.report.facts import facts as page_facts
 from pipeline.tasks.prices import CollectPrices
 from tests.conftest import forget
+from tests.support.beginnings import Begun
 from tests.support.fake_market import Fault
 from tests.support.runs import assert_same, results, run_here
 from tests.support.small_market import LAST, SESSIONS, SPLIT, SmallMarket
@@ -45,9 +46,12 @@ def collected(market: SmallMarket, clock: Callable[..., None], session: dt.date)
 
 
 @pytest.fixture
-def stored(here: SmallMarket, clock: Callable[..., None], data_dir: Path) -> SmallMarket:
+def stored(here: SmallMarket, clock: Callable[..., None], data_dir: Path, begun: Begun) -> SmallMarket:
     """All sessions up to two before LAST, and each bar as the source has it."""
-    assert collected(here, clock, SESSIONS[-3])
+    session = SESSIONS[-3]
+    begun("sound histories", data_dir, lambda: collected(here, clock, session))
+    here.as_of = session
+    clock(session.year, session.month, session.day, 18, 0)
     confirm_histories()
     return here
 

@@ -224,7 +224,7 @@ def test_a_worker_that_dies_costs_the_symbols_it_was_at(market, tmp_path, settin
     assert sum(status == "ok" for status in statuses(tmp_path).values()) >= 40
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_killed_run_leaves_no_process_and_loses_only_what_was_under_way(market, tmp_path, signum):
     market.latency = 0.02
     command = [sys.executable, "-c", COLLECT, market.url, str(tmp_path), *SYMBOLS]
