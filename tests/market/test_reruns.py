@@ -15,7 +15,7 @@ from pipeline.cli import reset
 from pipeline.sources import batches
 from pipeline.sources.answers import batch_files
 from pipeline.sources.protocol import BarRequest
-from pipeline.tasks.daily import DailyPipeline
+from pipeline.tasks.indicators import ComputeIndicators
 from pipeline.tasks.prices import CollectPrices
 from tests.conftest import forget
 from tests.support.collecting import ask, collect
@@ -161,7 +161,7 @@ def test_an_indicator_of_highs_follows_a_corrected_high(
     settings("indicators", extra="atr_14 = ATR(14)")
     shape(lab, monkeypatch,
           lambda s, d, b: (b[0], b[1] * 1.3, *b[2:]) if (s, d, lab.as_of) == (A, R[0], R[0]) else b)  # fmt: skip
-    assert collect(lab, R[0], R[1], task=DailyPipeline)
+    assert collect(lab, R[0], R[1], task=ComputeIndicators)
     rows = ask("SELECT date, high, low, close FROM stock_data WHERE symbol = ? ORDER BY date", A)
     days, *prices = zip(*rows, strict=True)
     wanted = dict(zip(days, talib.ATR(*(np.array(values) for values in prices), 14), strict=True))
@@ -174,9 +174,9 @@ def test_what_a_revision_can_reach_is_computed_again_and_nothing_before_it(
     lab: SmallMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of four sessions, the two from the corrected bar on, of the one symbol."""
-    assert collect(lab, R[0], R[1], R[2], task=DailyPipeline)
+    assert collect(lab, R[0], R[1], R[2], task=ComputeIndicators)
     before = {(s, d): v for s, d, v in ask("SELECT symbol, date, sma_20 FROM technical_indicators")}
     lab.corrections[A, R[1]] = 1.03
-    assert collect(lab, R[3], task=DailyPipeline)
+    assert collect(lab, R[3], task=ComputeIndicators)
     after = {(s, d): v for s, d, v in ask("SELECT symbol, date, sma_20 FROM technical_indicators")}
     assert {key for key in before if before[key] != after[key]} == {(A, R[1]), (A, R[2])}

@@ -102,11 +102,7 @@ def test_a_day_without_a_session_is_green_and_says_so(run, market, date):
             "--date 2024-02-30 is no date (day is out of range for month); write it as YYYY-MM-DD, for example",
         ),
         pytest.param("16.02.2024", "--date 16.02.2024 is no date", marks=pytest.mark.slow),
-        pytest.param(
-            "2024-02-16,2024-02-20",
-            "--date 2024-02-16,2024-02-20 names several sessions, and takes one",
-            marks=pytest.mark.slow,
-        ),
+        ("2024-02-16,2024-02-20", "--date 2024-02-16,2024-02-20 names several sessions, and takes one"),
     ],
 )
 def test_a_date_that_no_run_can_serve(run, market, date, says):
