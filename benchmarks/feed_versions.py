@@ -30,7 +30,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import live_reader
 import redis_sync
 
-from pipeline.feed import amendments, switch
+from pipeline.feed import switch
+from pipeline.feed.comparison import Comparison
 from pipeline.feed.content import Feed, read_feed
 from pipeline.feed.hashes import fields_of
 from tests.support.servers import RedisServer
@@ -85,7 +86,7 @@ def killing(calls: int, original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def while_comparing() -> None:
-    amendments.Amendments._comparison = killing(2, amendments.Amendments._comparison)  # type: ignore[method-assign]
+    Comparison.request = killing(200, Comparison.request)  # type: ignore[method-assign]
 
 
 def half_sent() -> None:

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import duckdb
 import luigi.configuration
@@ -93,13 +94,29 @@ def feed_redis(feed: Feed, force_full: bool = False) -> None:
         sync(client, feed, force_full)
 
 
-def measure(server: RedisServer, action: Callable[[], object]) -> tuple[float, int]:
-    """Seconds, and the bytes that the server received."""
+class Cost(NamedTuple):
+    """Milliseconds, of the clock and of both processors, and kilobytes that the server received and sent."""
+
+    elapsed: float
+    client: float
+    server: float
+    received: float
+    sent: float
+
+
+def measure(server: RedisServer, action: Callable[[], object]) -> Cost:
     with server.client() as client:
-        before = received(client)
-        started = time.perf_counter()
+        before = standing(client)
         action()
-        return time.perf_counter() - started, received(client) - before
+        return Cost(*(after - earlier for after, earlier in zip(standing(client), before, strict=True)))
+
+
+def standing(client: redis.Redis) -> Cost:
+    """What was spent up to now."""
+    facts: dict[str, float] = client.info("everything")  # type: ignore[assignment]
+    server = facts["used_cpu_user"] + facts["used_cpu_sys"]
+    sizes = facts["total_net_input_bytes"] / 1000, facts["total_net_output_bytes"] / 1000
+    return Cost(time.perf_counter() * 1000, time.process_time() * 1000, server * 1000, *sizes)
 
 
 #: Sends PING until its input is closed, then prints the longest wait for an answer, in milliseconds.
@@ -157,10 +174,6 @@ def server_of_its_own() -> Iterator[RedisServer]:
             server.kill()
 
 
-def received(client: redis.Redis) -> int:
-    return int(client.info("stats")["total_net_input_bytes"])  # type: ignore[index]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--symbols", type=int, default=1000)
@@ -171,11 +184,7 @@ def main() -> None:
         make_replica(options.symbols, options.sessions)
         measured = rounds(server, options.rounds)
         waited = waits(server, options.rounds)
-    medians = {
-        name: (statistics.median(s for s, _ in values), statistics.median(b for _, b in values))
-        for name, values in measured.items()
-    }
-    report(medians)
+    report({name: Cost(*map(statistics.median, zip(*costs, strict=True))) for name, costs in measured.items()})
     for name, values in waited.items():
         print(
             f"longest wait, {name:13}{min(values):6.1f} ms at best, "
@@ -183,8 +192,8 @@ def main() -> None:
         )
 
 
-def rounds(server: RedisServer, count: int) -> dict[str, list[tuple[float, int]]]:
-    """Seconds and bytes of each program, by its name, one pair a round; the first round is not counted."""
+def rounds(server: RedisServer, count: int) -> dict[str, list[Cost]]:
+    """The costs of each program, by its name, one a round; the first round is not counted."""
     first, second = read_feed(DAY), read_feed(NEXT)
     payload = {f"bare:{symbol}": fields_of(entry, VERSION) for symbol, entry in second.entries.items()}
     programs: dict[str, Callable[[], object]] = {
@@ -194,27 +203,31 @@ def rounds(server: RedisServer, count: int) -> dict[str, list[tuple[float, int]]
         "ordinary day": lambda: feed_redis(second),
         "again": lambda: feed_redis(second),
     }
-    measured: dict[str, list[tuple[float, int]]] = {name: [] for name in programs}
+    measured: dict[str, list[Cost]] = {name: [] for name in programs}
     for number in range(count + 1):
         for name, program in programs.items():
             if name == "ordinary day":
                 feed_redis(first, force_full=True)
-            pair = measure(server, program)
+            cost = measure(server, program)
             if number:
-                measured[name].append(pair)
+                measured[name].append(cost)
     return measured
 
 
-def report(medians: dict[str, tuple[float, float]]) -> None:
-    for name, (seconds, size) in medians.items():
-        print(f"{name:14}{seconds * 1000:8.1f} ms  {size / 1000:8.0f} kB")
-    (bare_time, _), (read, _), (full, all_bytes), (day, bytes_of_day) = (
-        medians[name] for name in ("bare", "read", "full", "ordinary day")
-    )
-    print(f"full / bare           {full / bare_time:6.2f}   with the reading {(read + full) / bare_time:6.2f}")
+def report(medians: dict[str, Cost]) -> None:
+    print(f"{'ms, kB':14}{'elapsed':>9}{'client':>9}{'server':>9}{'received':>10}{'sent':>9}")
+    for name, cost in medians.items():
+        print(f"{name:14}{cost.elapsed:9.1f}{cost.client:9.1f}{cost.server:9.1f}{cost.received:10.0f}{cost.sent:9.0f}")
+    plain, read, full, day = (medians[name] for name in ("bare", "read", "full", "ordinary day"))
+    both = (read.elapsed + day.elapsed) / (read.elapsed + full.elapsed)
     print(
-        f"ordinary day / full   {day / full:6.2f}   with the reading {(read + day) / (read + full):6.2f}   "
-        f"in bytes {bytes_of_day / all_bytes:6.2f}"
+        f"full / bare           {full.elapsed / plain.elapsed:6.2f}   "
+        f"with the reading {(read.elapsed + full.elapsed) / plain.elapsed:6.2f}"
+    )
+    print(
+        f"ordinary day / full   {day.elapsed / full.elapsed:6.2f}   with the reading {both:6.2f}   "
+        f"in processor time {(day.client + day.server) / (full.client + full.server):6.2f}   "
+        f"in bytes received {day.received / full.received:6.2f}"
     )
 
 

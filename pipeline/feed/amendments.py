@@ -1,71 +1,86 @@
 """Hashes that stay where they are, as most of a symbol's bars are the same from one day to the next.
 
-Beforehand the server compares each with what it should be: whatever happened to a hash is noticed when it is next fed.
-What is new of those that are right is written into them at the switch (`switch.py`); the others are made whole.
+Beforehand each is compared, byte by byte, with what it should be: whatever happened to a hash is noticed when it is
+next fed (`comparison.py`). What is new of those that are right is written into them at the switch (`switch.py`); the
+others are made whole.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import bisect
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pipeline.feed.comparison import RIGHT, WRONG, Comparison
 from pipeline.feed.content import Entry
 from pipeline.feed.hashes import META, Hashes
-from pipeline.feed.server import ScriptCall, run_script
+from pipeline.feed.server import chunks
 from pipeline.feed.state import State
+from pipeline.feed.wire import answers
 
 if TYPE_CHECKING:
     from redis import Redis
 
-#: Symbols in one call of a script: the server does nothing else for its millisecond.
-AT_ONCE = 50
+#: Hashes that one call of the script writes.
+AT_ONCE = 500
 
-# A digit for each hash: 0, it has something else than it should; 1, it is right, and gets something new; 2, it is right
-# and stays as it is, but for its version. Those that are right live on.
-COMPARE = """
-    local plan, outcomes, call = cjson.decode(ARGV[1]), {}, redis.call
-    local read = {'HMGET', ''}
-    for j, field in ipairs(plan.fields) do read[j + 2] = field end
-    read[#read + 1] = 'meta'
-    for i, key in ipairs(KEYS) do
-        read[2] = key
-        local values = redis.pcall(unpack(read))
-        local meta = not values.err and table.remove(values)
-        local whole, text = pcall(table.concat, values)
-        if not meta or not whole or call('HLEN', key) ~= #read - 2 or redis.sha1hex(text) ~= plan.rows[i][1] then
-            outcomes[i] = 0
-        else
-            outcomes[i] = (plan.moves or meta ~= plan.rows[i][2]) and 1 or 2
-            call('EXPIRE', key, plan.ttl)
+#: A hash has something else than it should; it is right, and gets something new; it is right and stays, but for its
+#: version. Those that are right live on.
+REFUSED, AMENDED, UNCHANGED = 0, 1, 2
+
+# Writes the new values of each hash, which are lines of a text, in the order of the hashes and of the plan's fields.
+# Answers with a text for each hash that had not what it should: what the server says of it, or nothing.
+AMEND = """
+    local plan, values, lost, start = cjson.decode(ARGV[1]), ARGV[2], {}, 1
+    local set, del = {'HSET', ''}, {'HDEL', '', unpack(plan.dropped)}
+    for i, field in ipairs(plan.fields) do set[2 * i + 1] = field end
+    for i, text in ipairs(plan.version) do set[2 * #plan.fields + 2 + i] = text end
+    for _, key in ipairs(KEYS) do
+        for slot = 4, 2 * #plan.fields + 2, 2 do
+            local stop = string.find(values, '\\n', start, true)
+            set[slot] = string.sub(values, start, stop - 1)
+            start = stop + 1
+        end
+        set[2], del[2] = key, key
+        local added = redis.pcall(unpack(set))
+        local dropped = #plan.dropped > 0 and redis.pcall(unpack(del)) or 0
+        if added ~= plan.added or dropped ~= #plan.dropped then
+            lost[#lost + 1] = type(added) == 'table' and added.err or ''
         end
     end
-    return table.concat(outcomes)
+    return lost
 """
-
-REFUSED, AMENDED, UNCHANGED = 0, 1, 2
+AMEND_DIGEST = hashlib.sha1(AMEND.encode(), usedforsecurity=False).hexdigest()
 
 Dates = tuple[str, ...]
 
-#: A symbol, the fields that its hash gets or loses, by their number, and the command.
-Writing = tuple[str, int, tuple[str, ...]]
+#: Keys and arguments of the script.
+Call = tuple[list[str], list[str]]
 
 
-@dataclasses.dataclass(frozen=True)
 class Group:
-    """Symbols whose hashes have, and get, bars of the same dates. Of each: the lines that it has, and that it gets."""
+    """Symbols of which the replica has bars of the same dates.
 
-    had: Dates
-    added: Dates
-    members: list[tuple[Entry, range, range]]
+    Their hashes have the slice `had` of an entry's parts, as of the update `last`. They get the bars of the slice
+    `added`, of the dates `new`, and lose those of the dates `dropped`.
+    """
 
-    @property
-    def dropped(self) -> Dates:
-        return self.had[: max(0, len(self.had) + len(self.added) - self.members[0][0].count)]
+    def __init__(self, dates: Dates, count: int, last: State, lifetime: int) -> None:
+        end = bisect.bisect_right(dates, str(last.day))
+        first, new = max(0, end - count), max(end, len(dates) - count)
+        self.had, self.added, self.new = slice(2 * first, 2 * end), slice(2 * new + 1, None, 2), dates[new:]
+        self.dropped = dates[first : max(first, min(end, len(dates) - count))]
+        self.comparison = Comparison(dates[first:end], last.version(), lifetime)
+        self.members: list[Entry] = []
 
-    def symbols(self) -> list[str]:
-        return [entry.symbol for entry, _, _ in self.members]
+    def outcome(self, entry: Entry, answer: bytes) -> int:
+        """What becomes of a member's hash, by the answer to the request of the comparison."""
+        found = self.comparison.judge(answer, entry.parts[self.had], entry.meta)
+        if found == WRONG:
+            return REFUSED
+        return UNCHANGED if found == RIGHT and not self.new and not self.dropped else AMENDED
 
 
 class Amendments:
@@ -84,50 +99,36 @@ class Amendments:
         Refused are those that hold something else than the replica now says of their dates, because of a correction, a
         split or a damage, say: they have to be made whole.
         """
-        calls = (self._comparison(group) for group in self._grouped(entries))
-        answers = run_script(client, COMPARE, calls)
-        for group, (_, answer) in zip(self._groups, answers, strict=True):
-            self.outcomes.update(zip(group.symbols(), map(int, answer), strict=True))
+        self._groups = self._grouped(entries)
+        pairs = [(group, entry) for group in self._groups for entry in group.members]
+        requests = (group.comparison.request(self._hashes.name(entry.symbol)) for group, entry in pairs)
+        for (group, entry), answer in zip(pairs, answers(client, requests), strict=True):
+            self.outcomes[entry.symbol] = group.outcome(entry, answer)
 
-    def writing(self) -> Iterator[Writing]:
-        """What brings the hashes that are right to the new version, a command or two for each.
+    def _grouped(self, entries: Iterable[Entry]) -> list[Group]:
+        alike: dict[Dates, Group] = {}
+        for entry in entries:
+            if entry.dates not in alike:
+                alike[entry.dates] = Group(entry.dates, entry.count, self._last, self._hashes.lifetime)
+            alike[entry.dates].members.append(entry)
+        return list(alike.values())
 
-        Plain commands: in a transaction they cost the server two thirds of what a script's do.
-        """
+    def writing(self) -> Iterator[Call]:
+        """What brings the hashes that are right to the new version: calls of AMEND."""
+        for group in self._groups:
+            for outcome in (AMENDED, UNCHANGED):
+                members = [entry for entry in group.members if self.outcomes[entry.symbol] == outcome]
+                for some in chunks(members, AT_ONCE):
+                    yield self._call(some, group if outcome == AMENDED else None)
+
+    def _call(self, entries: list[Entry], group: Group | None) -> Call:
+        """Write the new version, and what is new of a group, into these entries' hashes."""
         before = self._last.version()
         version = [text for pair in self._hashes.version.items() if before[pair[0]] != pair[1] for text in pair]
-        for group in self._groups:
-            dropped = group.dropped
-            for entry, _, added in group.members:
-                outcome, name = self.outcomes[entry.symbol], self._hashes.name(entry.symbol)
-                if outcome == AMENDED:
-                    bars = [text for number in added for text in (entry.date(number), entry.bar(number))]
-                    yield entry.symbol, len(added), ("HSET", name, *bars, META, entry.meta, *version)
-                    if dropped:
-                        yield entry.symbol, len(dropped), ("HDEL", name, *dropped)
-                elif outcome == UNCHANGED:
-                    yield entry.symbol, 0, ("HSET", name, *version)
-
-    def _grouped(self, entries: Iterable[Entry]) -> Iterator[Group]:
-        day = str(self._last.day)
-        alike: dict[tuple[Dates, Dates], Group] = {}
-        for entry in entries:
-            had, after = entry.fed_on(day), entry.fed
-            added = range(max(had.stop, after.start), after.stop)
-            dates = (entry.dates(had), entry.dates(added))
-            group = alike.setdefault(dates, Group(*dates, []))
-            group.members.append((entry, had, added))
-            if len(group.members) == AT_ONCE:
-                yield alike.pop(dates)
-        yield from alike.values()
-
-    def _comparison(self, group: Group) -> ScriptCall:
-        self._groups.append(group)
-        version = self._last.version()
-        plan = {
-            "fields": [*group.had, *version],
-            "moves": bool(group.added or group.dropped),
-            "ttl": self._hashes.lifetime,
-            "rows": [(entry.digest(had, *version.values()), entry.meta) for entry, had, _ in group.members],
-        }
-        return [self._hashes.name(symbol) for symbol in group.symbols()], [json.dumps(plan)]
+        plan: dict[str, Any] = {"fields": [], "added": 0, "dropped": [], "version": version}
+        values = ""
+        if group:
+            plan |= {"fields": [*group.new, META], "added": len(group.new), "dropped": group.dropped}
+            texts = [text for entry in entries for text in (*entry.parts[group.added], entry.meta)]
+            values = "\n".join([*texts, ""])
+        return [self._hashes.name(entry.symbol) for entry in entries], [json.dumps(plan), values]

@@ -5,11 +5,8 @@ One query brings it all, whatever the number of symbols, and the replica is clos
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import datetime as dt
-import functools
-import hashlib
 from typing import TYPE_CHECKING
 
 from pipeline import calendar
@@ -21,59 +18,31 @@ from pipeline.errors import FeedOutdatedError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-#: Characters of a date, with which each line of bars begins.
-DATE_WIDTH = 10
-
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """What one symbol's hash should hold.
 
-    `facts` are those of its newest scan, as a JSON object; `lines` its bars, oldest first, each a date and the bar as
-    JSON. The last `count` of them are fed, those before let an earlier feed be recognized.
+    `meta` is a JSON object: the facts of its newest scan, and the number and dates of the bars that are fed. `dates`
+    are those of its bars, oldest first, one object for all symbols that have the same; `parts` are a length ("$98") and
+    a bar as JSON for each of them, as Redis answers it. The last `count` bars are fed, those before let an earlier feed
+    be recognized.
     """
 
     symbol: str
-    facts: str
-    lines: list[str]
+    meta: str
+    dates: tuple[str, ...]
+    parts: list[str]
     count: int
 
-    @functools.cached_property
-    def fed(self) -> range:
-        """The lines that are fed, by their numbers."""
-        return range(max(0, len(self.lines) - self.count), len(self.lines))
+    @property
+    def bars(self) -> list[str]:
+        """The bars as JSON, oldest first."""
+        return self.parts[1::2]
 
-    def fed_on(self, day: str) -> range:
-        """The lines that were fed as of `day`, if none of them has changed since."""
-        end = bisect.bisect_right(self.lines, day + "~")  # a bar begins with a brace, which sorts before a tilde
-        return range(max(0, end - self.count), end)
-
-    def digest(self, lines: range, *more: str) -> str:
-        """The SHA-1 of the bars of these lines and of more, one after the other, as the server computes it."""
-        texts = [line[DATE_WIDTH:] for line in self.lines[lines.start : lines.stop]]
-        return hashlib.sha1("".join([*texts, *more]).encode(), usedforsecurity=False).hexdigest()
-
-    def date(self, number: int) -> str:
-        return self.lines[number][:DATE_WIDTH]
-
-    def dates(self, lines: range) -> tuple[str, ...]:
-        return tuple([line[:DATE_WIDTH] for line in self.lines[lines.start : lines.stop]])
-
-    def bar(self, number: int) -> str:
-        """A bar as JSON."""
-        return self.lines[number][DATE_WIDTH:]
-
-    def bars(self) -> dict[str, str]:
-        """The bars that are fed, as JSON, by their dates."""
-        fed = self.fed
-        return {line[:DATE_WIDTH]: line[DATE_WIDTH:] for line in self.lines[fed.start : fed.stop]}
-
-    @functools.cached_property
-    def meta(self) -> str:
-        """The facts, and the number and the dates of the bars that are fed, as JSON."""
-        fed = self.fed
-        first, last = self.date(fed[0]), self.date(fed[-1])
-        return f'{self.facts[:-1]},"bars":{len(fed)},"first_date":"{first}","last_date":"{last}"}}'
+    def fed(self) -> dict[str, str]:
+        """The bars that are fed, by their dates."""
+        return dict(zip(self.dates[-self.count :], self.bars[-self.count :], strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +70,22 @@ def read_feed(day: dt.date) -> Feed:
     settings = redis()
     with reading(replica_path()) as connection:
         session = newest_scan(connection, day)
-        values = {"day": day, "days": settings.watch_days, "bars": settings.bars + settings.watch_days}
+        values = {"day": day, "days": settings.watch_days, "count": settings.bars}
         rows = connection.execute(_FEED, values).fetchall()
-    entries = {symbol: Entry(symbol, facts, lines.split("\n"), settings.bars) for symbol, facts, lines in rows if lines}
+    spans: dict[str, tuple[str, ...]] = {}
+    entries = {
+        symbol: Entry(symbol, meta, _span(spans, dates), parts.split("\r\n"), settings.bars)
+        for symbol, meta, dates, parts in rows
+        if parts
+    }
     return Feed(day, session, entries, len(rows))
+
+
+def _span(spans: dict[str, tuple[str, ...]], text: str) -> tuple[str, ...]:
+    """The dates of a text, one object for the same ones."""
+    if text not in spans:
+        spans[text] = tuple(text.split("\n"))
+    return spans[text]
 
 
 def newest_scan(connection: DuckDBPyConnection, day: dt.date) -> dt.date:
@@ -140,19 +121,25 @@ _FEED = """
     WITH listed AS MATERIALIZED (
         FROM fed_watchlist($day::DATE, $days)
     ), recent AS (
+        SELECT *, row_number() OVER (PARTITION BY symbol ORDER BY date DESC) AS age
         FROM stock_data SEMI JOIN listed USING (symbol) WHERE date <= $day
-        QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY date DESC) <= $bars
+        QUALIFY age <= $count + $days
     ), bars AS (
-        SELECT symbol, date, date || json_object(
+        SELECT symbol, date, age, json_object(
             'open', open, 'high', high, 'low', low, 'close', close, 'volume', volume
-        )::VARCHAR AS line FROM recent
+        )::VARCHAR AS bar FROM recent
     ), fed AS (
-        SELECT symbol, string_agg(line, chr(10) ORDER BY date) AS lines FROM bars GROUP BY symbol
+        SELECT symbol, string_agg(date::VARCHAR, chr(10) ORDER BY date) AS dates,
+            string_agg('$' || strlen(bar) || chr(13) || chr(10) || bar, chr(13) || chr(10) ORDER BY date) AS parts,
+            count(*) FILTER (age <= $count) AS bars, min(date) FILTER (age <= $count) AS first_date,
+            max(date) AS last_date
+        FROM bars GROUP BY symbol
     )
     SELECT symbol, json_object(
         'name', name, 'exchange', exchange, 'sector', sector, 'market_cap', market_cap,
         'market_cap_tier', market_cap_tier,
-        'scan_date', scan_date, 'scan_reason', scan_reason, 'priority', priority
-    )::VARCHAR, lines
+        'scan_date', scan_date, 'scan_reason', scan_reason, 'priority', priority,
+        'bars', bars, 'first_date', first_date, 'last_date', last_date
+    )::VARCHAR, dates, parts
     FROM listed LEFT JOIN fed USING (symbol) ORDER BY symbol
 """

@@ -32,12 +32,12 @@ class Hashes:
 
     def __init__(self, client: Redis, version: Mapping[str, str]) -> None:
         self._client = client
-        self._bases = {family: key(family, "") for family in (FAMILY, STAGED, REPLACED)}
+        self._prefix = key()
         self.lifetime = seconds(settings().ttl_days)
         self.version = dict(version)
 
     def name(self, symbol: str, family: str = FAMILY) -> str:
-        return self._bases[family] + symbol
+        return f"{self._prefix}{family}:{symbol}"
 
     def present(self) -> set[str]:
         """The symbols that have a key."""
@@ -52,11 +52,11 @@ class Hashes:
 
     def _present(self) -> dict[str, set[str]]:
         """By one walk over all keys of the server, of which most may be somebody else's."""
-        found: dict[str, set[str]] = {family: set() for family in self._bases}
+        found: dict[str, set[str]] = {FAMILY: set(), STAGED: set(), REPLACED: set()}
         for name in scan(self._client, COMMON):
-            for family, base in self._bases.items():
-                if name.startswith(base):
-                    found[family].add(name.removeprefix(base))
+            family, colon, symbol = name.removeprefix(self._prefix).partition(":")
+            if colon and family in found:
+                found[family].add(symbol)
         return found
 
     def read(self, symbols: Iterable[str]) -> dict[str, dict[str, str] | None]:
@@ -88,7 +88,7 @@ class Hashes:
 
 def fields_of(entry: Entry, version: Mapping[str, str]) -> dict[str, str]:
     """All fields of a symbol's hash."""
-    return {**entry.bars(), META: entry.meta, **version}
+    return {**entry.fed(), META: entry.meta, **version}
 
 
 def hash_in(answer: Any) -> dict[str, str] | None:

@@ -40,6 +40,9 @@ NO_ADDRESS = (
 #: Keys in one pipeline, or in one command or script that takes several.
 CHUNK = 100
 
+#: The version of Redis that the feed needs, the oldest that it was tried with.
+LEAST_VERSION = (6, 2)
+
 #: Entries that SCAN looks at in one step.
 SCAN_STEP = 1000
 
@@ -92,6 +95,7 @@ def _client() -> Redis:
                 ExponentialBackoff(cap=1.0, base=0.05), section.retries, supported_errors=(redis.ConnectionError,)
             ),
             client_name="nasdaq-daily-pipeline",
+            driver_info=None,  # which costs two questions, and a look for redis-py's version in its installation
         )
         client.connection_pool.make_connection()  # an option that redis-py does not know is refused here
     except (ValueError, TypeError):  # their text may carry a part of the password
@@ -120,8 +124,15 @@ def check_place(url: str) -> None:
 
 
 def check_server(client: Redis) -> None:
-    """Raises ConfigurationError for a server that cannot hold the feed: a node of a cluster, or a sentinel."""
+    """Raises ConfigurationError for a server that cannot hold the feed: too old, a node of a cluster, or a sentinel."""
     facts = client.info("server")
+    version = str(facts.get("redis_version", ""))  # other servers name the one whose commands they have
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if numbers and tuple(map(int, numbers.groups())) < LEAST_VERSION:
+        raise ConfigurationError(
+            f"Redis at {address(client)} is of version {version}, and the feed needs "
+            f"{'.'.join(map(str, LEAST_VERSION))} or newer"
+        )
     mode = facts.get("server_mode") or facts.get("redis_mode") or "standalone"  # Valkey's name of it, and Redis's
     if mode != "standalone":
         what = {"cluster": "a node of a Redis Cluster", "sentinel": "a Redis Sentinel"}.get(mode, mode)
@@ -150,6 +161,7 @@ def explained(error: RedisError, where: str) -> RedisFeedError | ConfigurationEr
         isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError)
         or "NOAUTH" in text
         or "WRONGPASS" in text
+        or "NOPERM" in text
     ):
         return RedisRefusedError(
             f"Redis at {where} refuses us: {text}. Check user and password in REDIS_URL ([redis] url), "
@@ -204,33 +216,6 @@ def cleared(client: Redis, name: str, kind: str) -> None:
     if found not in (kind, "none"):
         logger.warning("deleted %s in Redis: it was a %s, and has to be a %s", shown(name), found, kind)
         client.unlink(name)
-
-
-#: The keys and the arguments of one call of a script.
-ScriptCall = tuple[list[str], list[str]]
-
-
-def run_script(client: Redis, script: str, calls: Iterable[ScriptCall]) -> list[tuple[list[str], Any]]:
-    """The keys of each call, and the script's answer.
-
-    A pipeline that sends each call when it is made, so that the server works while the next one is made. Unlike
-    redis-py's own commands it is not tried again when the connection breaks.
-    """
-    import redis
-
-    digest = client.script_load(script)
-    connection = client.connection_pool.get_connection()
-    sent = []
-    try:
-        for keys, arguments in calls:
-            connection.send_command("EVALSHA", digest, len(keys), *keys, *arguments)
-            sent.append(keys)
-        return [(keys, connection.read_response()) for keys in sent]
-    except redis.RedisError:
-        connection.disconnect()  # answers may be left in it
-        raise
-    finally:
-        client.connection_pool.release(connection)
 
 
 def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import redis as settings
 from pipeline.errors import RedisOvertakenError, RedisUnhealthyError
 from pipeline.feed import state as redis_state
-from pipeline.feed.amendments import Amendments, Writing
+from pipeline.feed.amendments import AMEND, AMEND_DIGEST, Amendments, Call
 from pipeline.feed.hashes import REPLACED, STAGED, Hashes
-from pipeline.feed.server import key, seconds
+from pipeline.feed.server import key
 from pipeline.feed.state import LAST_UPDATE, STAGES, State
 
 if TYPE_CHECKING:
@@ -55,13 +55,14 @@ def switch(
     writing = list(amendments.writing())
     pipe = client.pipeline(transaction=True)
     try:
-        pipe.watch(key(LAST_UPDATE))
-        if pipe.get(key(LAST_UPDATE)) != before:
+        last_update = key(LAST_UPDATE)
+        pipe.watch(last_update)
+        if pipe.get(last_update) != before:
             raise redis.WatchError
         pipe.multi()
         _rename(pipe, hashes, changes)
         _amend(pipe, writing)
-        _announce(pipe, state, changes)
+        _announce(pipe, state, changes, hashes.lifetime)
         answers = pipe.execute(raise_on_error=False)
     except redis.WatchError:
         client.ping()  # a connection that breaks is reported as another's write, too
@@ -71,7 +72,7 @@ def switch(
         ) from None
     finally:
         pipe.reset()
-    _check(client, answers, state, writing)
+    _check(client, answers, state, len(writing))
     hashes.forget([*changes.removed, *changes.changed], REPLACED)
 
 
@@ -84,36 +85,36 @@ def _rename(pipe: Pipeline, hashes: Hashes, changes: Changes) -> None:
         pipe.rename(hashes.name(symbol, STAGED), hashes.name(symbol))
 
 
-def _amend(pipe: Pipeline, writing: Iterable[Writing]) -> None:
+def _amend(pipe: Pipeline, writing: Iterable[Call]) -> None:
+    """The script is loaded within the transaction, so that no server has forgotten it when it is called."""
+    pipe.execute_command("SCRIPT LOAD", AMEND)
     pipe.echo("made")
-    for _, _, command in writing:
-        pipe.execute_command(*command)
+    for names, arguments in writing:
+        pipe.evalsha(AMEND_DIGEST, len(names), *names, *arguments)
 
 
-def _announce(pipe: Pipeline, state: State, changes: Changes) -> None:
-    lifetime = seconds(settings().ttl_days)
-    pipe.delete(key(STAGES))
-    pipe.hset(key(STAGES), "SyncRedis", state.sync_id)
-    pipe.expire(key(STAGES), lifetime)
+def _announce(pipe: Pipeline, state: State, changes: Changes, lifetime: int) -> None:
+    stages, updates = key(STAGES), key(UPDATES)
+    pipe.delete(stages)
+    pipe.hset(stages, "SyncRedis", state.sync_id)
+    pipe.expire(stages, lifetime)
     pipe.set(key(LAST_UPDATE), state.as_json(), ex=lifetime)
     facts = {"day": str(state.day), "mode": state.mode, **state.version(), **changes.as_json()}
-    pipe.xadd(key(UPDATES), facts, maxlen=settings().list_length)  # type: ignore[arg-type]
-    pipe.expire(key(UPDATES), lifetime)
+    pipe.xadd(updates, facts, maxlen=settings().list_length)  # type: ignore[arg-type]
+    pipe.expire(updates, lifetime)
 
 
-def _check(client: Redis, answers: list[Any], state: State, writing: list[Writing]) -> None:
+def _check(client: Redis, answers: list[Any], state: State, calls: int) -> None:
     """What may not fail are the renames to the places that are read, the amendments, and the words about the version.
 
     A hash of which more or less was new than had been found out has become another one meanwhile.
     """
-    made = answers.index("made") + 1
-    amended = answers[made : made + len(writing)]
-    lost = {symbol for (symbol, count, _), answer in zip(writing, amended, strict=True) if answer != count}
-    others = [*answers[answers.index("renamed") : made], *answers[made + len(writing) :]]
-    failed = [answer for answer in others if isinstance(answer, Exception)]
+    amended = answers.index("made") + 1
+    lost = [said for answer in answers[amended : amended + calls] if isinstance(answer, list) for said in answer]
+    failed = [answer for answer in answers[answers.index("renamed") :] if isinstance(answer, Exception)]
     if lost or failed:
         redis_state.distrust(client)
-        reason = next((f" ({answer})" for answer in (*failed, *amended) if isinstance(answer, Exception)), "")
+        reason = next((f" ({said})" for said in (*failed, *lost) if str(said)), "")
         raise RedisUnhealthyError(
             f"Redis has lost {len(lost) + len(failed)} of {state.synced} symbols while it was fed{reason}; a server "
             f"that evicts keys needs more memory. The next run repairs it: "

@@ -4,6 +4,8 @@ import collections
 import datetime as dt
 import json
 import logging
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -153,6 +155,22 @@ def test_kafka_gets_each_event_in_the_order_of_its_key(brokers):
         assert key == event["key"]
         by_key[key].append(event["body"]["number"])
     assert by_key == {key: list(range(start, 900, 3)) for start, key in enumerate(("AAA", "BBB", "CCC"))}
+
+
+@pytest.mark.skipif(not shutil.which("kcat"), reason="kcat is not installed")
+def test_a_consumer_that_is_not_ours_reads_topic_key_and_value(brokers):
+    write_events(30)
+    delivery.deliver()
+    command = ["kcat", "-C", "-b", brokers, "-t", "nasdaq.signals", "-o", "beginning", "-e", "-q", "-f", "%t %k %s\\n"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    found = [line.split(" ", 2) for line in said.splitlines()]
+    assert {topic for topic, _, _ in found} == {"nasdaq.signals"}
+    by_key = collections.defaultdict(list)
+    for _, key, text in found:
+        event = json.loads(text)
+        assert event["key"] == key
+        by_key[key].append(event["body"]["number"])
+    assert by_key == {"AAA": [*range(0, 30, 3)], "BBB": [*range(1, 30, 3)], "CCC": [*range(2, 30, 3)]}
 
 
 def test_the_probe_of_kafka(brokers):

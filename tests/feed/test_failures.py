@@ -12,6 +12,7 @@ import time
 
 import luigi
 import pytest
+import redis
 
 from pipeline.config import ROOT
 from pipeline.database.connection import reading
@@ -24,9 +25,10 @@ from pipeline.errors import (
     RedisRefusedError,
     RedisUnreachableError,
 )
-from pipeline.feed import amendments
 from pipeline.feed import hashes as redis_hashes
 from pipeline.feed import mirror as metrics
+from pipeline.feed import wire
+from pipeline.feed.comparison import Comparison
 from pipeline.feed.mirror import push_test_alert
 from pipeline.feed.server import chunks, connect
 from pipeline.feed.switch import switch
@@ -202,8 +204,8 @@ def test_restarted_in_the_middle(server, data, errors, monkeypatch, mode, surviv
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(amendments, "AT_ONCE", 2)
-        patched.setattr(amendments.Amendments, "_comparison", killing(amendments.Amendments._comparison))
+        patched.setattr(wire, "AT_ONCE", 1)
+        patched.setattr(Comparison, "request", killing(Comparison.request))
         patched.setattr(redis_hashes, "fields_of", killing(redis_hashes.fields_of))
         patched.setattr(redis_hashes, "chunks", lambda items: chunks(items, 2))
         fails_with(errors, RedisUnreachableError, "cannot be reached", day)
@@ -217,6 +219,25 @@ def test_restarted_in_the_middle(server, data, errors, monkeypatch, mode, surviv
     assert run_here(RedisWatchlistSync(date=day))
     with server.client() as client:
         assert_holds(client, data, day, data.symbols[:8] if day == DAY else data.symbols[:10])
+
+
+def test_hanging_while_hashes_are_compared(server, data, errors, monkeypatch):
+    repairs(server, data)
+    data.scans[NEXT] = data.symbols[:8]
+    data.finish(NEXT)
+    number, request = itertools.count(), Comparison.request
+
+    def stopping(*arguments):
+        if next(number) == 2:
+            os.kill(server.process.pid, signal.SIGSTOP)
+        return request(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(wire, "AT_ONCE", 1)
+        patched.setattr(Comparison, "request", stopping)
+        fails_with(errors, RedisUnreachableError, "timeout = 0.5 s", NEXT)
+    os.kill(server.process.pid, signal.SIGCONT)
+    repairs(server, data, NEXT)
 
 
 @pytest.mark.parametrize("survives", [False, True])
@@ -271,6 +292,20 @@ def test_a_user_without_the_rights(server, data, errors, settings):
         client.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@read", "+@connection")
     settings("redis", url=server.url.replace("//", "//reader:secret@"))
     fails_with(errors, RedisRefusedError, "user's rights")
+
+
+@pytest.mark.parametrize("right", ["hmget", "hlen", "expire"])
+def test_a_user_who_may_not_compare(server, data, errors, settings, right):
+    """All that the comparison asks is answered by an error, or a part of it."""
+    repairs(server, data)
+    data.scans[NEXT] = data.symbols[:8]
+    data.finish(NEXT)
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "feeder", "on", ">secret", "~*", "+@all", f"-{right}")
+    settings("redis", url=server.url.replace("//", "//feeder:secret@"))
+    fails_with(errors, RedisRefusedError, f"'{right}'", NEXT)
+    with server.client() as client:
+        assert_holds(client, data, DAY, data.symbols[:8])
 
 
 def test_the_rights_that_the_documentation_names_are_enough(server, data, settings):
@@ -352,6 +387,18 @@ def test_a_cluster_and_a_sentinel_are_named_and_refused(data, errors, tmp_path, 
     settings("redis", url=server.url)
     fails_with(errors, ConfigurationError, f"{said}, which is not supported")
     server.kill()
+
+
+@pytest.mark.parametrize(
+    ("version", "is_refused"), [("6.1.99", True), ("5.0.14", True), ("6.2.0", False), ("10.0", False), ("", False)]
+)
+def test_a_server_that_is_too_old_is_named_and_refused(server, data, errors, monkeypatch, version, is_refused):
+    real = redis.Redis.info
+    monkeypatch.setattr(redis.Redis, "info", lambda self, *names: real(self, *names) | {"redis_version": version})
+    if is_refused:
+        fails_with(errors, ConfigurationError, f"is of version {version}, and the feed needs 6.2 or newer")
+    else:
+        repairs(server, data)
 
 
 def test_no_address_is_no_redis(data, errors, settings):

@@ -168,7 +168,7 @@ with mock.patch(f"pipeline.{function}", last), mock.patch.object(amendments, "AT
 @pytest.mark.parametrize(
     ("function", "count"),
     [
-        ("feed.amendments.Amendments._comparison", 3),
+        ("feed.comparison.Comparison.request", 3),
         ("feed.hashes.fields_of", 2),
         ("feed.sync.switch", 1),
         ("feed.switch._amend", 1),
@@ -294,6 +294,45 @@ def test_what_was_damaged_is_repaired_by_the_next_sync(redis, data, damage, day)
     publish_and_sync(data, day)
     assert_holds(redis, data, day, data.symbols[:8])
     assert redis.type("nasdaq:watchlist_updates") == "stream"
+
+
+def exchange_bars(redis, name):
+    first, second = redis.hmget(name, "2024-02-13", "2024-02-14")
+    redis.hset(name, mapping={"2024-02-13": second, "2024-02-14": first})
+
+
+def move_a_bar(redis, name):
+    redis.hset(name, "2024-02-17", redis.hget(name, "2024-02-14"))
+    redis.hdel(name, "2024-02-14")
+
+
+def put_another_field_for_meta(redis, name):
+    redis.hdel(name, "meta")
+    redis.hset(name, "more", "1")
+
+
+def write_as_an_answer_does(redis, name):
+    """A bar and the one behind it in one value, as they stand in an answer of the server."""
+    first, second = redis.hmget(name, "2024-02-13", "2024-02-14")
+    redis.hset(name, "2024-02-13", f"{first}\r\n${len(second)}\r\n{second}")
+    redis.hdel(name, "2024-02-14")
+
+
+def end_as_an_answer_does(redis, name):
+    """A field too many, and a `meta` that ends with what is answered for a hash without it."""
+    redis.hset(name, mapping={"more": "1", "meta": "{}\r\n:34\r\n:1\r\n"})
+
+
+@pytest.mark.parametrize("day", [DAY, NEXT])
+@pytest.mark.parametrize(
+    "damage",
+    [exchange_bars, move_a_bar, put_another_field_for_meta, write_as_an_answer_does, end_as_an_answer_does],
+)
+def test_damage_that_resembles_a_right_hash_is_repaired_by_the_next_sync(redis, data, damage, day):
+    publish_and_sync(data, DAY)
+    damage(redis, KEY + "S001")
+    publish_and_sync(data, day)
+    assert_holds(redis, data, day, data.symbols[:8])
 
 
 @pytest.mark.parametrize("name", [b"nasdaq:watchlist_data:\xff\xfe", b"nasdaq:watchlist_staged:\xff"])
@@ -547,7 +586,7 @@ def test_a_reader_sees_one_version_or_the_other_whole(redis, redis_server, data)
 
 def data_of(feed, symbol):
     entry = feed.entries[symbol]
-    return {entry.date(number): json.loads(entry.bar(number)) for number in entry.fed}
+    return {date: json.loads(bar) for date, bar in entry.fed().items()}
 
 
 steps = st.lists(
