@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import quality
 from pipeline.market.adjustment import AGREES, COMMON, compare_with_stored, find_awaited
+from pipeline.market.validation import reach
 
 if TYPE_CHECKING:
     from pipeline.database.temporary import Temporary
@@ -30,24 +31,41 @@ def gather_facts(tables: Temporary) -> None:
     """
     compare_with_stored(tables)
     find_awaited(tables, quality().split_patience)
+    values = {"agrees": AGREES, "same": SAME, **dict(zip(("first", "recent"), reach(tables), strict=True))}
     for name, query in _PARTS.items():
-        tables.make(
-            name, query, {"agrees": AGREES} if "$agrees" in query else {"same": SAME} if "$same" in query else {}
-        )
+        tables.make(name, query, {key: value for key, value in values.items() if f"${key}" in query})
     tables.make("facts", _FACTS)
 
 
+#: A stored bar that is not of a company which had the symbol before.
+_IS_OWN = "(a.own_since IS NULL OR s.date >= a.own_since)"
+
 _PARTS = {
-    "stored_bars": """
-        SELECT a.symbol, min(s.date) AS first, count(*) FILTER (s.date BETWEEN a.asked_from AND a.asked_to) AS stored,
-               count(b.symbol) AS kept
-        FROM answers a JOIN stock_data s ON s.symbol = a.symbol
-        LEFT JOIN (SELECT DISTINCT symbol, date FROM judged_bars) b ON b.symbol = s.symbol AND b.date = s.date
+    "answered_spans": """
+        SELECT a.symbol, a.asked_from, a.asked_to,
+               CASE WHEN n.first < t.changed THEN NULL ELSE t.changed END AS own_since
+        FROM answers a
         LEFT JOIN (SELECT symbol, min(date) AS first FROM judged_bars GROUP BY symbol) n ON n.symbol = a.symbol
         LEFT JOIN (
             SELECT new_symbol AS symbol, max(date) AS changed FROM ticker_changes GROUP BY new_symbol
         ) t ON t.symbol = a.symbol
-        WHERE a.status = 'ok' AND (t.changed IS NULL OR s.date >= t.changed OR n.first < t.changed) GROUP BY a.symbol
+        WHERE a.status = 'ok'
+    """,
+    "stored_bars": f"""
+        SELECT a.symbol, count(*) AS stored, count(b.symbol) AS kept
+        FROM answered_spans a
+        JOIN stock_data s ON s.symbol = a.symbol AND s.date BETWEEN a.asked_from AND a.asked_to AND {_IS_OWN}
+        LEFT JOIN (SELECT DISTINCT symbol, date FROM judged_bars) b ON b.symbol = s.symbol AND b.date = s.date
+        WHERE s.date >= $first GROUP BY a.symbol
+    """,
+    "with_earlier_bars": f"""
+        WITH near AS (
+            SELECT DISTINCT a.symbol FROM answered_spans a
+            JOIN stock_data s ON s.symbol = a.symbol AND s.date < a.asked_from AND {_IS_OWN} WHERE s.date >= $recent
+        )
+        FROM near UNION
+        SELECT a.symbol FROM (FROM answered_spans ANTI JOIN near USING (symbol)) a
+        JOIN stock_data s ON s.symbol = a.symbol AND s.date < a.asked_from AND {_IS_OWN} WHERE s.date < $recent
     """,
     "comparison": f"""
         SELECT o.symbol, count(*) AS shared, count(*) FILTER (differs) AS differing,
@@ -95,11 +113,11 @@ _PARTS = {
 
 _FACTS = """
     SELECT a.*, coalesce(n.bars, 0) AS bars, coalesce(s.stored, 0) AS stored, coalesce(s.kept, 0) AS kept,
-           coalesce(a.asked_from <= s.first, true) AS is_whole,
+           w.symbol IS NULL AS is_whole,
            coalesce(c.shared, 0) AS shared, coalesce(c.differing, 0) AS differing,
            coalesce(c.oldest_differs, false) AS oldest_differs, coalesce(c.steps, 0) AS steps, c.factor, p.split,
            coalesce(p.is_explained, false) AS is_explained,
-           coalesce(c.largest_revision, 1) AS largest_revision, w.reason AS awaited, d.listing_off,
+           coalesce(c.largest_revision, 1) AS largest_revision, v.reason AS awaited, d.listing_off,
            coalesce(a.fetched_at < r.answered_at, false) AS is_older, coalesce(e.is_repeated, false) AS is_repeated,
            n.newest_rule IS NOT NULL AS is_rejected,
            CASE WHEN n.newest_rule IS NOT NULL THEN 'bar rejected: ' || n.newest_rule
@@ -108,9 +126,10 @@ _FACTS = """
     FROM answers a
     LEFT JOIN newest_bars n USING (symbol)
     LEFT JOIN stored_bars s USING (symbol)
+    LEFT JOIN with_earlier_bars w USING (symbol)
     LEFT JOIN comparison c USING (symbol)
     LEFT JOIN splits p USING (symbol)
-    LEFT JOIN awaited w USING (symbol)
+    LEFT JOIN awaited v USING (symbol)
     LEFT JOIN disagreements d USING (symbol)
     LEFT JOIN said_before e USING (symbol)
     LEFT JOIN price_ranges r USING (symbol)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from pipeline.config import quality
@@ -37,6 +38,8 @@ RULES: dict[str, str] = {
 REPEATED = "session_repeated"
 #: So many symbols may do that whatever their share: in a small universe they are ordinary.
 FEW = 5
+#: Within so many days before the newest session nearly every symbol has bars.
+NEAR = dt.timedelta(days=60)
 
 
 def judge_bars(tables: Temporary) -> None:
@@ -107,10 +110,31 @@ def _find_stored_before(tables: Temporary) -> None:
     tables.make(
         "stored_before",
         """
-        SELECT symbol, max(close) FILTER (place = 1) AS stored, max(close) FILTER (place = 2) AS before_that
-        FROM (
-            SELECT s.symbol, s.close, row_number() OVER (PARTITION BY s.symbol ORDER BY s.date DESC) AS place
+        WITH near AS (
+            SELECT s.symbol, max_by(s.close, s.date, 2) AS closes
             FROM stock_data s JOIN answers a ON a.symbol = s.symbol AND s.date < a.asked_from
-        ) WHERE place <= 2 GROUP BY symbol
+            WHERE s.date >= $recent GROUP BY s.symbol
+        ), far AS (
+            SELECT s.symbol, max_by(s.close, s.date, 2) AS closes
+            FROM stock_data s JOIN (
+                FROM answers ANTI JOIN (FROM near WHERE len(closes) = 2) USING (symbol)
+            ) a ON a.symbol = s.symbol AND s.date < a.asked_from
+            WHERE s.date < $recent GROUP BY s.symbol
+        )
+        SELECT symbol, closes[1] AS stored, closes[2] AS before_that
+        FROM (
+            SELECT symbol, list_concat(near.closes, far.closes) AS closes FROM near FULL JOIN far USING (symbol)
+        )
         """,
+        {"recent": reach(tables)[1]},
     )
+
+
+def reach(tables: Temporary) -> tuple[dt.date | None, dt.date | None]:
+    """The first session that is answered for, and the one from which on nearly every symbol has a stored bar before it.
+
+    What is looked for among stored bars is looked for there first, and in the years before only for the symbols that
+    have nothing there: so a day costs the same however many years are stored.
+    """
+    ((first, last),) = tables.execute("SELECT min(asked_from), max(asked_to) FROM answers")
+    return first, last and last - NEAR

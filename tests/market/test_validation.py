@@ -135,6 +135,33 @@ def test_a_close_is_too_far_off_beyond_twenty_times_the_stored_one(judge, close,
 
 
 @pytest.mark.parametrize(
+    "stored",
+    [
+        {"2024-02-08": 10.4, "2024-02-09": 10.3},  # the week before
+        {"2023-12-18": 10.4, "2023-12-19": 10.3},  # within sixty days of the newest session, on its edge
+        {"2023-12-15": 10.4, "2023-12-18": 10.3},  # beyond it
+        {"2023-12-15": 10.4, "2024-02-09": 10.3},  # one within, one beyond
+        {"2021-06-01": 10.4, "2021-06-02": 10.3},  # years ago
+    ],
+)
+def test_stored_closes_are_the_yardstick_however_old_they_are(judge, stored):
+    first = {"2024-02-12": (900.0, 900.0, 900.0, 900.0, 1000), "2024-02-16": (10.7, 10.7, 10.1, 10.3, 10)}
+    assert judge(first.items(), stored=stored) == ({"2024-02-12": "move_too_large"}, ["2024-02-16"])
+
+
+@pytest.mark.parametrize("day", ["2024-02-09", "2023-12-18", "2023-12-15", "2021-06-01"])
+def test_an_answer_is_whole_unless_a_bar_is_stored_before_it_however_old(tables, tmp_path, day):
+    store_bars(tables, "AAA", {dt.date.fromisoformat(day): 10.0})
+    bars = {dt.date.fromisoformat(date): values for date, values in GOOD.items()}
+    since = dt.date.fromisoformat(day)
+    said = [answer("AAA", bars), answer("BBB", bars)]
+    facts = judged(tables, tmp_path, said).execute("SELECT symbol, is_whole FROM facts ORDER BY symbol")
+    assert facts == [("AAA", False), ("BBB", True)]
+    again = judged(tables, tmp_path / "again", [answer("AAA", bars, first=since)])
+    assert again.execute("SELECT is_whole, stored, kept FROM facts") == [(True, 1, 0)]
+
+
+@pytest.mark.parametrize(
     ("rule", "ratio"),
     [("split_absurd", 0.0), ("split_absurd", -2.0), ("split_absurd", INFINITE), ("split_absurd", NAN),
      ("split_absurd", 10_001.0), ("split_absurd", 1 / 10_001), (None, 10_000.0), (None, 1 / 10_000)],
