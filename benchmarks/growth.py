@@ -92,19 +92,21 @@ def answer(folder: pathlib.Path, symbols: int, days: Sequence[dt.date]) -> list[
     """Answers as a source lands them, for the span of the days; the requests that they answer."""
     import duckdb
 
-    from pipeline.sources.answers import ANSWER_SCHEMA
     from pipeline.sources.protocol import BarRequest
 
     folder.mkdir(parents=True, exist_ok=True)
-    columns = ", ".join(f"NULL AS {name}" for name in ("reason", "dividend", "split_ratio"))
-    rows = duckdb.execute(
-        "SELECT *, $first::DATE AS asked_from, $last::DATE AS asked_to, 'ok' AS status, now() AS fetched_at, "
-        f"{columns} FROM ({BARS})",
-        {"symbols": symbols, "days": list(days), "first": days[0], "last": days[-1]},
-    ).to_arrow_table()
-    import pyarrow.parquet as pq
-
-    pq.write_table(rows.select(ANSWER_SCHEMA.names).cast(ANSWER_SCHEMA), folder / "batch-00000.parquet")
+    nothing = "NULL::VARCHAR AS reason, NULL::DOUBLE AS dividend, NULL::DOUBLE AS split_ratio"
+    with duckdb.connect(config={"memory_limit": "300MB"}) as connection:  # the memory that counts is that of the work
+        connection.execute(
+            f"""
+            COPY (
+                SELECT symbol, $first::DATE AS asked_from, $last::DATE AS asked_to, 'ok' AS status, now() AS fetched_at,
+                       * EXCLUDE (symbol, volume), volume::BIGINT AS volume, {nothing}
+                FROM ({BARS})
+            ) TO '{folder / "batch-00000.parquet"}' (FORMAT parquet)
+            """,
+            {"symbols": symbols, "days": list(days), "first": days[0], "last": days[-1]},
+        )
     return [BarRequest(f"S{number:05d}", days[0], days[-1]) for number in range(symbols)]
 
 
