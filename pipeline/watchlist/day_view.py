@@ -40,7 +40,7 @@ def create_day_view(connection: DuckDBPyConnection, *sessions: dt.date, only: Co
         f"""
         CREATE OR REPLACE TEMP TABLE day_view AS
         SELECT {_listed(only)} FROM (
-            SELECT s.*, {previous}
+            SELECT s.* EXCLUDE (is_candidate), {previous}
             FROM day_facts s
             JOIN day_list d USING (date)
             JOIN session_universe u USING (date)
@@ -48,16 +48,16 @@ def create_day_view(connection: DuckDBPyConnection, *sessions: dt.date, only: Co
                 FROM price_coverage WHERE date BETWEEN $first AND $last AND state = 'stored'
             ) c ON c.date = s.date AND c.symbol = s.symbol
             LEFT JOIN day_facts p ON p.date = d.previous AND p.symbol = s.symbol
-            WHERE d.wanted AND s.name IS NOT NULL AND {IS_CANDIDATE}
+            WHERE d.wanted AND s.is_candidate
         )
         """,
-        {"skipped": scans().skip_types, "first": min(sessions, default=None), "last": max(sessions, default=None)},
+        {"first": min(sessions, default=None), "last": max(sessions, default=None)},
     )
 
 
 def _place_facts(connection: DuckDBPyConnection, only: Collection[str]) -> None:
     """The temporary table `day_facts`: of each bar of `day_list` what is known of it without the session before."""
-    needed = {name.removeprefix("prev_") for name in only} | {"symbol", "date", "name", "security_type"}
+    needed = {name.removeprefix("prev_") for name in only} | {"symbol", "date", "is_candidate"}
     (span,) = connection.execute("SELECT min(date) AS first, max(date) AS last FROM day_list").fetchall()
     connection.execute(
         f"""
@@ -66,7 +66,7 @@ def _place_facts(connection: DuckDBPyConnection, only: Collection[str]) -> None:
             SELECT b.symbol, b.date, b.open, b.high, b.low, b.close, b.volume,
                    t.* EXCLUDE (symbol, date, source), b.volume / nullif(t.avg_volume_30, 0) AS volume_ratio,
                    s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type, s.exchange,
-                   coalesce(b.is_final, true) AS is_final
+                   coalesce(b.is_final, true) AS is_final, s.name IS NOT NULL AND {IS_CANDIDATE} AS is_candidate
             FROM stock_data b
             JOIN day_list d USING (date)
             LEFT JOIN technical_indicators t ON t.date = b.date AND t.symbol = b.symbol
@@ -75,7 +75,7 @@ def _place_facts(connection: DuckDBPyConnection, only: Collection[str]) -> None:
             ) s ON s.session = b.date AND s.symbol = b.symbol
         )
         """,
-        {"first": span[0], "last": span[1]},
+        {"skipped": scans().skip_types, "first": span[0], "last": span[1]},
     )
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 HORIZONS = (1, 5, 20)
 
 #: Sessions that are scanned at a time.
-AT_ONCE = 100
+AT_ONCE = 50
 
 
 @dataclasses.dataclass(frozen=True)
