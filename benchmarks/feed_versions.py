@@ -86,7 +86,7 @@ def killing(calls: int, original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def while_comparing() -> None:
-    Comparison.request = killing(200, Comparison.request)  # type: ignore[method-assign]
+    Comparison.request = killing(55, Comparison.request)  # type: ignore[method-assign]
 
 
 def half_sent() -> None:
