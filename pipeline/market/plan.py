@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline import calendar
-from pipeline.config import market, quality
+from pipeline.config import market
 from pipeline.market.finality import early_absences, final_at, provisional
 from pipeline.market.gaps import widen
+from pipeline.market.staleness import correctable_since
 from pipeline.market.universe import expected_symbols
 from pipeline.sources.protocol import BarRequest
 
@@ -119,7 +120,7 @@ def reach_back(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -
 def _may_be_corrected_since(requests: Sequence[BarRequest]) -> dt.date | None:
     """The first session after which a split counts as new for the newest of the requests."""
     newest = max((request.last for request in requests), default=None)
-    return newest and calendar.session_before(newest, market().overlap_sessions + quality().split_patience)
+    return newest and correctable_since(newest)
 
 
 def with_age(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> list[BarRequest]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline import calendar
-from pipeline.config import indicators, market
+from pipeline.config import indicators, market, quality
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -94,12 +94,18 @@ def stale_sessions(connection: DuckDBPyConnection) -> list[dt.date]:
     return [date for (date,) in connection.execute("SELECT DISTINCT date FROM stale_sessions ORDER BY date").fetchall()]
 
 
-def recent_stale(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[dt.date]:
-    """The marked sessions that lie in the overlap of a run of `sessions` and are none of them, oldest first.
+def correctable_since(session: dt.date) -> dt.date:
+    """The first session whose bars an ordinary run of `session` may correct.
 
-    Those are still in the making.
+    It asks for an overlap, and reaches `[quality] split_patience` sessions behind that where a split is new or no bar
+    has come; what it finds there is put right by it, and needs no operator.
     """
-    spans = [(calendar.session_before(session, market().overlap_sessions), session) for session in sessions]
+    return calendar.session_before(session, market().overlap_sessions + quality().split_patience)
+
+
+def recent_stale(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[dt.date]:
+    """The marked sessions that are still in the making in a run of `sessions` and are none of them, oldest first."""
+    spans = [(correctable_since(session), session) for session in sessions]
     return [
         day
         for day in stale_sessions(connection)

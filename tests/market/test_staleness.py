@@ -15,7 +15,7 @@ from pipeline.cli.main import main
 from pipeline.database.connection import reading
 from pipeline.database.markers import RowTarget
 from pipeline.market.evidence import Temporary
-from pipeline.market.staleness import mark_stale_sessions, stale_sessions
+from pipeline.market.staleness import mark_stale_sessions, recent_stale, stale_sessions
 from pipeline.tasks import watchlist
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.ranges import RangeTradingDays
@@ -47,7 +47,7 @@ def three_days(here: SmallMarket, data_dir: Path, begun: Begun) -> SmallMarket:
 
 @pytest.fixture
 def behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No earlier session is in the making any more, as if more sessions than the overlap had gone by."""
+    """No earlier session is in the making any more, as if more sessions than a run corrects had gone by."""
     monkeypatch.setattr(watchlist, "recent_stale", lambda connection, sessions: [])
 
 
@@ -59,6 +59,21 @@ def test_the_run_that_finds_a_corrected_bar_puts_the_sessions_of_its_overlap_rig
     three_days.corrections["S05", DAYS[1]] = 1.02
     run(three_days, DAYS[3])
     assert stale() == []
+
+
+@pytest.mark.parametrize(
+    ("back", "is_put_right"), [(0, False), (1, True), (5, True), (12, True), (13, False), (-1, False)]
+)
+def test_a_run_puts_right_the_sessions_that_its_requests_may_correct(
+    tables: duckdb.DuckDBPyConnection, back: int, is_put_right: bool
+) -> None:
+    """An overlap of 5 sessions and a split's patience of 7: the twelfth session before it, and not the thirteenth."""
+    session = SESSIONS[-2]
+    day = SESSIONS[-2 - back]
+    tables.execute(
+        "INSERT INTO stale_sessions (date, since, symbols, reason) VALUES (?, now(), 1, 'bar came late')", [day]
+    )
+    assert recent_stale(tables, [session]) == ([day] if is_put_right else [])
 
 
 @pytest.mark.usefixtures("behind")
