@@ -10,21 +10,22 @@ it, the version behind.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from pipeline.config import redis as settings
 from pipeline.errors import RedisOvertakenError, RedisUnhealthyError
 from pipeline.feed import state as redis_state
-from pipeline.feed.amendments import AMEND, AMEND_DIGEST, Amendments, Call
+from pipeline.feed.amendments import Amendments
 from pipeline.feed.hashes import REPLACED, STAGED, Hashes
 from pipeline.feed.server import key
 from pipeline.feed.state import LAST_UPDATE, STAGES, State
+from pipeline.feed.wire import ANYTHING, Step, command, transacted
 
 if TYPE_CHECKING:
     from redis import Redis
-    from redis.client import Pipeline
 
 UPDATES = "watchlist_updates"
 
@@ -52,18 +53,14 @@ def switch(
     """
     import redis
 
-    writing = list(amendments.writing())
+    may_fail, *parts = _transaction(hashes, state, changes, amendments)
     pipe = client.pipeline(transaction=True)
     try:
         last_update = key(LAST_UPDATE)
         pipe.watch(last_update)
         if pipe.get(last_update) != before:
             raise redis.WatchError
-        pipe.multi()
-        _rename(pipe, hashes, changes)
-        _amend(pipe, writing)
-        _announce(pipe, state, changes, hashes.lifetime)
-        answers = pipe.execute(raise_on_error=False)
+        answers = transacted(pipe.connection, [ask for part in (may_fail, *parts) for ask, _ in part])
     except redis.WatchError:
         client.ping()  # a connection that breaks is reported as another's write, too
         raise RedisOvertakenError(
@@ -72,51 +69,53 @@ def switch(
         ) from None
     finally:
         pipe.reset()
-    _check(client, answers, state, len(writing))
+    _check(client, state, [said for _, said in itertools.chain(*parts)], answers[len(may_fail) :])
     hashes.forget([*changes.removed, *changes.changed], REPLACED)
 
 
-def _rename(pipe: Pipeline, hashes: Hashes, changes: Changes) -> None:
-    """First what may fail without harm: a hash that has expired by now is not there to be renamed."""
-    for symbol in (*changes.removed, *changes.changed):
-        pipe.rename(hashes.name(symbol), hashes.name(symbol, REPLACED))
-    pipe.echo("renamed")
-    for symbol in (*changes.new, *changes.changed):
-        pipe.rename(hashes.name(symbol, STAGED), hashes.name(symbol))
+def _transaction(hashes: Hashes, state: State, changes: Changes, amendments: Amendments) -> Iterator[list[Step]]:
+    """First what may fail without harm: a hash that has expired by now is not there to be renamed.
+
+    Where bars cannot be dropped from a hash, what is added to it says so, too.
+    """
+    name = hashes.name
+    away = (_rename(name(symbol), name(symbol, REPLACED)) for symbol in (*changes.removed, *changes.changed))
+    yield [*away, *amendments.dropping()]
+    yield [_rename(name(symbol, STAGED), name(symbol)) for symbol in (*changes.new, *changes.changed)]
+    yield list(amendments.writing())
+    yield list(_announcement(state, changes, str(hashes.lifetime)))
 
 
-def _amend(pipe: Pipeline, writing: Iterable[Call]) -> None:
-    """The script is loaded within the transaction, so that no server has forgotten it when it is called."""
-    pipe.execute_command("SCRIPT LOAD", AMEND)
-    pipe.echo("made")
-    for names, arguments in writing:
-        pipe.evalsha(AMEND_DIGEST, len(names), *names, *arguments)
+def _rename(name: str, other: str) -> Step:
+    return command("RENAME", name, other), "+OK"
 
 
-def _announce(pipe: Pipeline, state: State, changes: Changes, lifetime: int) -> None:
+def _announcement(state: State, changes: Changes, lifetime: str) -> Iterator[Step]:
+    """What the feed says of its version."""
     stages, updates = key(STAGES), key(UPDATES)
-    pipe.delete(stages)
-    pipe.hset(stages, "SyncRedis", state.sync_id)
-    pipe.expire(stages, lifetime)
-    pipe.set(key(LAST_UPDATE), state.as_json(), ex=lifetime)
     facts = {"day": str(state.day), "mode": state.mode, **state.version(), **changes.as_json()}
-    pipe.xadd(updates, facts, maxlen=settings().list_length)  # type: ignore[arg-type]
-    pipe.expire(updates, lifetime)
+    yield command("DEL", stages), ANYTHING
+    yield command("HSET", stages, "SyncRedis", state.sync_id), ":1"
+    yield command("EXPIRE", stages, lifetime), ":1"
+    yield command("SET", key(LAST_UPDATE), state.as_json(), "EX", lifetime), "+OK"
+    length = str(settings().list_length)
+    yield command("XADD", updates, "MAXLEN", "~", length, "*", *itertools.chain(*facts.items())), ANYTHING
+    yield command("EXPIRE", updates, lifetime), ":1"
 
 
-def _check(client: Redis, answers: list[Any], state: State, calls: int) -> None:
+def _check(client: Redis, state: State, wanted: Iterable[str], answers: Iterable[str]) -> None:
     """What may not fail are the renames to the places that are read, the amendments, and the words about the version.
 
     A hash of which more or less was new than had been found out has become another one meanwhile.
     """
-    amended = answers.index("made") + 1
-    lost = [said for answer in answers[amended : amended + calls] if isinstance(answer, list) for said in answer]
-    failed = [answer for answer in answers[answers.index("renamed") :] if isinstance(answer, Exception)]
-    if lost or failed:
+    lost = [
+        found for said, found in zip(wanted, answers, strict=True)
+        if found != said and (said != ANYTHING or found.startswith("-"))
+    ]  # fmt: skip
+    if lost:
         redis_state.distrust(client)
-        reason = next((f" ({said})" for said in (*failed, *lost) if str(said)), "")
+        reason = next((f" ({found[1:]})" for found in lost if found.startswith("-")), "")
         raise RedisUnhealthyError(
-            f"Redis has lost {len(lost) + len(failed)} of {state.synced} symbols while it was fed{reason}; a server "
-            f"that evicts keys needs more memory. The next run repairs it: "
-            f"luigi --module pipeline RedisWatchlistSync --date {state.day}"
+            f"Redis has lost {len(lost)} of {state.synced} symbols while it was fed{reason}; a server that evicts keys "
+            f"needs more memory. The next run repairs it: luigi --module pipeline RedisWatchlistSync --date {state.day}"
         )

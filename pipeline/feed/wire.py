@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.feed.server import chunks
@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 #: Requests that are sent at once: the server works on them while the answers to those before are looked at.
 AT_ONCE = 50
 
+#: A command of a transaction, and what the server answers to it when all is as it was found to be.
+Step = tuple[bytes, str]
+
+#: Whatever the server answers, but for an error.
+ANYTHING = ""
+
 #: Bytes that are read at once.
 SIZE = 1 << 17
 
 
 def value(text: str) -> bytes:
     """A word of a command, or a value of an answer."""
-    encoded = text.encode()
+    encoded = text.encode(errors="surrogateescape")  # others may write names that are not UTF-8
     return b"$%d\r\n%b\r\n" % (len(encoded), encoded)
 
 
@@ -34,14 +40,22 @@ def command(*words: str) -> bytes:
 
 
 def answers(client: Redis, requests: Iterable[bytes]) -> Iterator[bytes]:
-    """What the server answers to each request, which is a command or several.
+    """What the server answers to each request, which is a command or several. Raises redis-py's errors."""
+    connection = client.connection_pool.get_connection()
+    try:
+        yield from exchanged(connection, requests)
+    finally:
+        client.connection_pool.release(connection)
+
+
+def exchanged(connection: Any, requests: Iterable[bytes]) -> Iterator[bytes]:
+    """What the server answers to each request over one connection.
 
     A mark that the server has to repeat stands behind each: it parts the answers, whatever is in them. Nothing is tried
     again when the connection breaks. Raises redis-py's errors.
     """
     mark = uuid.uuid4().hex
     end = command("ECHO", mark)
-    connection = client.connection_pool.get_connection()
     is_whole = False
     try:
         stream, waiting = _parted(connection, value(mark)), 0
@@ -54,7 +68,28 @@ def answers(client: Redis, requests: Iterable[bytes]) -> Iterator[bytes]:
     finally:
         if not is_whole:
             connection.disconnect()  # answers may be left in it
-        client.connection_pool.release(connection)
+
+
+def transacted(connection: Any, commands: Sequence[bytes]) -> list[str]:
+    """The lines that the server answers to the commands of a transaction, one for each; an error begins with "-".
+
+    Raises redis-py's WatchError when a watched key has changed, and ResponseError for a command that is not taken.
+    """
+    import redis
+
+    (answer,) = exchanged(connection, [b"".join([command("MULTI"), *commands, command("EXEC")])])
+    taken = b"+OK\r\n%b*" % (b"+QUEUED\r\n" * len(commands))
+    if not answer.startswith(taken):
+        raise redis.ResponseError(next(line[1:] for line in _lines(answer) if line.startswith("-")))
+    count, *lines = _lines(answer[len(taken) :])
+    if count == "-1":
+        raise redis.WatchError("Watched variable changed.")
+    rest = iter(lines)
+    return [next(rest) if line.startswith("$") else line for line in rest]
+
+
+def _lines(answer: bytes) -> list[str]:
+    return answer.decode(errors="replace").removesuffix("\r\n").split("\r\n")
 
 
 def _parted(connection: Any, mark: bytes) -> Iterator[bytes]:

@@ -128,15 +128,8 @@ def test_an_ordinary_day_sends_the_new_bar_alone(redis, data, scanned):
     assert sent < 0.5 * whole
 
 
-def test_many_symbols_are_amended_by_several_calls(redis, data, monkeypatch):
-    publish_and_sync(data, DAY)
-    data.publish(NEXT)
-    monkeypatch.setattr("pipeline.feed.amendments.AT_ONCE", 3)
-    assert written(redis, lambda: synced(NEXT))["evalsha"] == 3
-    assert_holds(redis, data, NEXT, data.symbols[:8])
-
-
-#: Syncs NEXT with data_dir and Redis of the arguments, and is killed when the named function is called the n-th time.
+#: Syncs NEXT with data_dir and Redis of the arguments, and is killed when the named function is called the n-th time,
+#: or when half of the transaction was sent.
 KILLED = """
 import datetime, itertools, operator, os, signal, sys
 from unittest import mock
@@ -147,12 +140,12 @@ data_dir, url, day, function, count = sys.argv[1:]
 config = luigi.configuration.get_config()
 config.set("storage", "data_dir", data_dir)
 config.set("redis", "url", url)
-from pipeline.feed import amendments
 from pipeline.feed import sync as redis_sync
 from pipeline.feed.content import read_feed
 from pipeline.feed.server import connect
+from redis.connection import AbstractConnection
 
-original = operator.attrgetter(function)(pipeline)
+send = AbstractConnection.send_packed_command
 calls = itertools.count(1)
 
 def last(*arguments):
@@ -160,7 +153,19 @@ def last(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*arguments)
 
-with mock.patch(f"pipeline.{function}", last), mock.patch.object(amendments, "AT_ONCE", 3), connect() as client:
+def half(self, packed, check_health=True):
+    whole = b"".join(packed)
+    if b"MULTI" not in whole:
+        return send(self, packed, check_health)
+    send(self, [whole[: len(whole) // 2]], check_health)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if function == "half":
+    AbstractConnection.send_packed_command = half
+else:
+    original = operator.attrgetter(function)(pipeline)
+    mock.patch(f"pipeline.{function}", last).start()
+with connect() as client:
     redis_sync.sync(client, read_feed(datetime.date.fromisoformat(day)))
 """
 
@@ -171,8 +176,8 @@ with mock.patch(f"pipeline.{function}", last), mock.patch.object(amendments, "AT
         ("feed.comparison.Comparison.request", 3),
         ("feed.hashes.fields_of", 2),
         ("feed.sync.switch", 1),
-        ("feed.switch._amend", 1),
-        ("feed.switch._announce", 1),
+        ("feed.switch._announcement", 1),
+        ("half", 1),
         ("feed.switch._check", 1),
     ],
 )
@@ -407,8 +412,8 @@ def before_the_switch(monkeypatch, happens):
     ("damage", "force"),
     [
         ("del nasdaq:watchlist_staged:S003", True), ("del nasdaq:watchlist_data:S003", False),
-        ("hdel nasdaq:watchlist_data:S003 meta", False), ("hdel nasdaq:watchlist_data:S003 2024-01-04", False),
-        ("hset nasdaq:watchlist_data:S003 2024-02-16 {}", False), ("hdel nasdaq:watchlist_data:S003 sync_id", False),
+        ("hdel nasdaq:watchlist_data:S003 meta", False), ("hset nasdaq:watchlist_data:S003 2024-02-16 {}", False),
+        ("hdel nasdaq:watchlist_data:S003 sync_id", False),
     ],
 )  # fmt: skip
 def test_hashes_that_were_lost_before_the_switch_are_noticed(redis, data, monkeypatch, damage, force):
@@ -423,6 +428,14 @@ def test_hashes_that_were_lost_before_the_switch_are_noticed(redis, data, monkey
         synced(NEXT, force_full=force)
     assert redis.get("nasdaq:watchlist_last_update") is None
     assert synced(NEXT).mode == FULL
+    assert_holds(redis, data, NEXT, data.symbols[:8])
+
+
+def test_a_bar_that_was_lost_before_the_switch_which_drops_it_is_no_loss(redis, data, monkeypatch):
+    publish_and_sync(data, DAY)
+    data.publish(NEXT)
+    with before_the_switch(monkeypatch, lambda: redis.hdel(KEY + "S003", "2024-01-04")):
+        synced(NEXT)
     assert_holds(redis, data, NEXT, data.symbols[:8])
 
 
