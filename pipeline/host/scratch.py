@@ -15,19 +15,22 @@ from pipeline.host import owner
 def scratch_folder(kind: str) -> Iterator[pathlib.Path]:
     """An empty folder of this process in `work/KIND/`, removed at the end.
 
-    Those of processes of this host that were killed are removed at the beginning. Each process has its own, since what
-    a killed one had started may be writing for some seconds yet.
+    Those that are abandoned are removed at the beginning. Each process has its own, since what a killed one had started
+    may be writing for some seconds yet.
     """
-    parent = storage().root / "work" / kind
-    parent.mkdir(parents=True, exist_ok=True)
-    mine = owner.this_process()
-    for left in parent.iterdir():
-        by = owner.parse(left.name)
-        if by is not None and (by == mine or by.is_gone):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = parent / str(mine)
-    folder.mkdir(exist_ok=True)
+    folder = storage().root / "work" / kind / str(owner.this_process())
+    for left in (folder, *abandoned()):
+        shutil.rmtree(left, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned() -> Iterator[pathlib.Path]:
+    """The folders of processes of this host that are gone."""
+    for folder in (storage().root / "work").glob("*/*"):
+        by = owner.parse(folder.name)
+        if by is not None and by.is_gone:
+            yield folder

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from pipeline import calendar
 from pipeline.config import storage
+from pipeline.host import scratch
 from pipeline.host.files import PARTIAL, age, is_abandoned
 
 #: An unfinished file that nobody has touched for this long is nobody's, even when another host was making it.
@@ -23,6 +24,7 @@ def unfinished(now: dt.datetime) -> Iterator[pathlib.Path]:
     for folder in FOLDERS:
         found = storage().root.glob(f"{folder}/.*{PARTIAL}" if folder != "." else f".*{PARTIAL}")
         yield from (path for path in found if is_abandoned(path) or age(path, now) > ABANDONED)
+    yield from scratch.abandoned()
 
 
 def sweep() -> None:

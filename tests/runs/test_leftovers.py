@@ -44,3 +44,13 @@ def test_a_folder_in_the_making_goes_whole(data_dir: pathlib.Path, ended: owner.
     leftovers.sweep()
     assert not left.is_symlink()
     assert not left.exists()
+
+
+def test_the_scratch_folder_of_a_process_that_is_gone_goes(data_dir: pathlib.Path, ended: owner.Owner) -> None:
+    """Also where its stage was done before it was killed, so that the stage is not run again."""
+    folder = data_dir / "work" / "indicators"
+    names = (str(ended), str(owner.this_process()), "somebody's", f"elsewhere@{ended.pid}@{ended.started:.2f}")
+    for name in names:
+        (folder / name / "bars").mkdir(parents=True)
+    leftovers.sweep()
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names[1:])
