@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import market, quality
 from pipeline.errors import ListingCapsError, ListingJumpedError, ListingShrunkError
 from pipeline.sources.exchanges import NAMES, configured_exchanges
-from pipeline.sources.protocol import Company, Listing
+from pipeline.sources.protocol import Listing
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -46,12 +46,9 @@ def check_listing(connection: DuckDBPyConnection, listing: Listing) -> None:
 
 def _sizes(listing: Listing) -> dict[str, Size]:
     listed = collections.Counter(company.exchange for company in listing.companies)
-    large = collections.Counter(company.exchange for company in listing.companies if _is_large(company))
+    limit = market().min_market_cap  # read once: a setting costs as much as a thousand comparisons
+    large = collections.Counter(c.exchange for c in listing.companies if (c.market_cap or 0.0) > limit)
     return {exchange: Size(listing.session, listed[exchange], large[exchange]) for exchange in listed}
-
-
-def _is_large(company: Company) -> bool:
-    return (company.market_cap or 0.0) > market().min_market_cap
 
 
 def _sizes_before(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Size]:

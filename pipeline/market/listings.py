@@ -5,7 +5,6 @@ source -> raw/symbols/SESSION/ (the answer, and what was understood of it) -> sy
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import gzip
 import pathlib
@@ -106,10 +105,11 @@ def as_table(listing: Listing) -> pa.Table:
         "net_change": pa.float64(),
     }
     schema = pa.schema({**text, **numbers, "volume": pa.int64(), "security_type": pa.string()})
-    rows = [
-        {**dataclasses.asdict(company), "security_type": security_type(company.name)} for company in listing.companies
-    ]
-    return pa.Table.from_pylist(rows, schema=schema)
+    columns = {
+        field: [getattr(company, field) for company in listing.companies] for field in (*text, *numbers, "volume")
+    }
+    kinds = [security_type(company.name) for company in listing.companies]
+    return pa.table({**columns, "security_type": kinds}, schema=schema)
 
 
 def store(connection: DuckDBPyConnection, listing: Listing) -> None:

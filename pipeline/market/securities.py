@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 #: The first pattern found in the name decides. A partnership's common or depositary units and a trust's units of
@@ -22,6 +23,7 @@ _LEGAL_FORM = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=20_000)  # of a company every listing has the same name
 def security_type(name: str) -> str:
     """`share`, `preferred`, `note`, `warrant`, `unit` or `right`, from the name in the listing."""
     form = _LEGAL_FORM.match(name)

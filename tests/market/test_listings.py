@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.database.connection import writing
 from pipeline.errors import ListingCapsError, ListingJumpedError, ListingShrunkError
+from pipeline.market import listing_checks
 from pipeline.market.listing_checks import check_listing
 from pipeline.market.listings import received, store
 from pipeline.sources.protocol import Company, Listing
@@ -140,6 +141,14 @@ def test_the_limit_itself_may_be_moved(connection, settings):
     store(connection, caps(FIRST, 60, small=100))
     settings("market", min_market_cap=1e7)
     check_listing(connection, caps(SECOND, 60, small=100))
+
+
+def test_settings_are_not_read_company_by_company(connection, monkeypatch):
+    read: list[None] = []
+    settings = listing_checks.market
+    monkeypatch.setattr(listing_checks, "market", lambda: (read.append(None), settings())[1])
+    counts = [(check_listing(connection, caps(SECOND, large)), len(read))[1] for large in (1, 200)]
+    assert counts[1] == 2 * counts[0] > 0
 
 
 def test_a_listing_without_market_caps_is_refused_though_there_is_nothing_to_compare_it_with(connection):
