@@ -27,12 +27,11 @@ from pipeline.config import storage
 from pipeline.database.connection import reading, writing
 from pipeline.database.replica import publish
 from pipeline.feed.content import read_feed
-from pipeline.report.page import render
+from pipeline.report.page import render_all
 from pipeline.report.symbol_page import symbol_path
 from pipeline.runs.notifications import DISCORD_LIMIT, for_discord, for_slack
 from pipeline.sources.protocol import is_symbol
 from pipeline.text import shown
-from pipeline.watchlist import track_record
 from pipeline.watchlist.amendments import store_watchlist
 from pipeline.watchlist.hits import day_view, watchlist_rows
 from pipeline.watchlist.scans import Scan, check
@@ -128,8 +127,7 @@ def test_commands_show_every_name_and_obey_none(stored: None, words: list[str]) 
 
 def test_pages_show_names_and_run_none(stored: None) -> None:
     with reading() as connection:
-        track_record.prepare(connection, [LAST])
-        html = render(connection, LAST)[0]
+        html = next(render_all(connection, [LAST]))[1]
     assert "Bold" in html and "forged" in html
     assert "<script>alert" not in html and "<img src=x" not in html
     assert "49" not in re.findall(r"\{\{.*?\}\}", html)

@@ -15,7 +15,6 @@ from pipeline.report import hit_groups
 from pipeline.runs import durations, journal
 from pipeline.sources.exchanges import NAMES, configured_exchanges, market_name
 from pipeline.version import code_version
-from pipeline.watchlist.day_view import show_day
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -24,11 +23,12 @@ Row = dict[str, Any]
 
 #: Sessions before this one that highs and lows are new against.
 YEAR = 252
+#: Columns of `day_view` that a page tells of.
+COLUMNS = ("symbol", "date", "high", "low", "close", "prev_close", "volume", "sma_20", "sma_50", "rsi_14")
 
 
 def facts(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Any]:
-    """Everything that the page of the session shows but its list; `day_view` of the session is there afterwards."""
-    show_day(connection, session)
+    """Everything that the page of the session shows but its list; needs `day_view` of the session, and others."""
     coverage = _coverage(connection, session)
     return {
         "session": session,
@@ -120,7 +120,7 @@ def _breadth(connection: DuckDBPyConnection, session: dt.date) -> Row:
         connection,
         """
         WITH year AS (
-            SELECT symbol, max(high) AS high, min(low) AS low FROM stock_data WHERE date >= ? AND date < ?
+            SELECT symbol, max(high) AS high, min(low) AS low FROM stock_data WHERE date >= $first AND date < $session
             GROUP BY symbol HAVING count(*) > 200
         )
         SELECT count(*) AS symbols, count(*) FILTER (close > prev_close) AS rose,
@@ -130,9 +130,9 @@ def _breadth(connection: DuckDBPyConnection, session: dt.date) -> Row:
                avg((rsi_14 < 30)::INTEGER) AS oversold, avg((rsi_14 > 70)::INTEGER) AS overbought,
                count(*) FILTER (v.high > year.high) AS new_highs, count(*) FILTER (v.low < year.low) AS new_lows,
                sum(volume) AS volume
-        FROM day_view v LEFT JOIN year USING (symbol)
+        FROM day_view v LEFT JOIN year USING (symbol) WHERE v.date = $session
         """,
-        session_before(session, YEAR), session,
+        first=session_before(session, YEAR), session=session,
     )  # fmt: skip
     return row
 

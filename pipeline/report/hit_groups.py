@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.calendar import session_before, sessions_between
@@ -35,8 +35,14 @@ def short_name(name: str | None) -> str:
     return _KIND.sub("", name or "") or name or ""
 
 
-def hits(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:
-    """The hits by rule and in its order; needs `day_view` of the session.
+def listed_symbols(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[str]:
+    """The symbols that are on the list of any of the sessions."""
+    query = "SELECT DISTINCT symbol FROM daily_watchlist WHERE scan_date IN (SELECT unnest(?::DATE[]))"
+    return [symbol for (symbol,) in connection.execute(query, [list(sessions)]).fetchall()]
+
+
+def hits(connection: DuckDBPyConnection, session: dt.date, changed: Sequence[Row]) -> list[Row]:
+    """The hits by rule and in its order, with those of the `amendments` that are theirs; needs `day_view`.
 
     `days_listed` counts the sessions in a row, this one included, that the symbol has been on the list; None where the
     session before has none to compare with.
@@ -45,14 +51,14 @@ def hits(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:
         connection,
         """
         SELECT w.*, v.close / nullif(v.prev_close, 0) - 1 AS change
-        FROM daily_watchlist w LEFT JOIN day_view v USING (symbol)
+        FROM daily_watchlist w LEFT JOIN day_view v ON v.date = w.scan_date AND v.symbol = w.symbol
         WHERE scan_date = ? ORDER BY w.priority, w.scan_reason, w.place, w.market_cap DESC, w.symbol
         """,
         session,
     )
     listed = _listed(connection, session)
     before = sessions_between(session_before(session, LONGEST), session)[-2::-1]
-    unsure, changed = _provisional(connection, session), amendments(connection, session)
+    unsure = _provisional(connection, session)
     for row in rows:
         row["values"] = json.loads(row["fired"] or "{}")
         row["short_name"] = short_name(row["name"])

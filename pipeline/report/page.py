@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -12,11 +12,17 @@ from pipeline.calendar import NEW_YORK, session_after, session_before
 from pipeline.report import assets, hit_groups
 from pipeline.report import facts as report_facts
 from pipeline.report.places import evaluation_path, report_path
+from pipeline.watchlist import track_record
+from pipeline.watchlist.day_view import create_day_view
 
 if TYPE_CHECKING:
     import jinja2
     from duckdb import DuckDBPyConnection
 
+    from pipeline.report.series import StoredBars
+
+#: Sessions whose bars and views are asked for in one go: as many as have room in memory.
+AT_ONCE = 20
 SCRIPTS = ("charts.js", "list.js")
 
 
@@ -27,19 +33,32 @@ def neighbours(sessions: Iterable[dt.date]) -> list[dt.date]:
     return sorted(day for day in beside - wanted if report_path(day).exists())
 
 
-def render(
-    connection: DuckDBPyConnection, session: dt.date, others: Iterable[dt.date] = ()
-) -> tuple[str, dict[str, Any]]:
-    """The page, from the tables, and its facts; everything that came from outside is escaped.
+def render_all(
+    connection: DuckDBPyConnection, sessions: Sequence[dt.date], others: Iterable[dt.date] = ()
+) -> Iterator[tuple[dt.date, str, dict[str, Any]]]:
+    """Each session with its page, from the tables, and the facts; everything that came from outside is escaped.
 
-    `others` are sessions whose pages are made beside this one. Needs `track_record.prepare` of the session.
+    `others` are sessions whose pages are made beside these. What pages have in common is asked for once.
     """
-    from pipeline.report.series import load_bars, packed, series
+    from pipeline.report.series import load_bars
+
+    track_record.prepare(connection, sessions)
+    for first in range(0, len(sessions), AT_ONCE):
+        together = sessions[first : first + AT_ONCE]
+        create_day_view(connection, *together, only=report_facts.COLUMNS)
+        bars = load_bars(connection, hit_groups.listed_symbols(connection, together), together)
+        for session in together:
+            yield session, *_render(connection, session, bars, others)
+
+
+def _render(
+    connection: DuckDBPyConnection, session: dt.date, bars: StoredBars, others: Iterable[dt.date]
+) -> tuple[str, dict[str, Any]]:
+    from pipeline.report.series import packed, series
 
     facts = report_facts.facts(connection, session)
-    rows = hit_groups.hits(connection, session)
-    symbols = [row["symbol"] for row in rows]
-    charted = series(load_bars(connection, symbols, session)) if symbols else {}
+    rows = hit_groups.hits(connection, session, facts["amendments"])
+    charted = series(bars.until(session, [row["symbol"] for row in rows])) if rows else {}
     known = {*others, *(day for day in (session_before(session), session_after(session)) if report_path(day).exists())}
     facts |= {
         "hits": len(rows),

@@ -46,11 +46,12 @@ def symbol_path(symbol: str) -> pathlib.Path:
 def render_symbol(connection: DuckDBPyConnection, symbol: str, day: dt.date | None = None) -> str:
     """A page that needs nothing else, as of the day or of the newest bar. Raises NothingKnownError."""
     (newest,) = connection.execute("SELECT max(date) FROM stock_data WHERE symbol = ?", [symbol]).fetchall()[0]
-    bars = load_bars(connection, [symbol], day or newest or dt.date.max, EVERY)
+    until = day or newest or dt.date.max
+    bars = load_bars(connection, [symbol], [until], EVERY).until(until, [symbol], EVERY)
     if not bars.num_rows:
         raise NothingKnownError(_nothing(connection, symbol, day))
     charted = series(bars)
-    last = charted[symbol].dates[-1]
+    last = charted[symbol].dates[-1].item()
     given = {"symbol": symbol, "day": day or last}
     sections = [(title, columns, _rows(connection, columns, query, given)) for title, columns, query in SECTIONS]
     if has_column(connection, "bar_versions", "replaced_at"):

@@ -16,9 +16,6 @@ from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.notify import NotifySuccess
 from pipeline.tasks.progress import Bar
 
-#: Sessions whose view is made in one go: as many as have room in memory.
-AT_ONCE = 20
-
 
 class GenerateReport(SessionTask):
     """`reports/D.html` of each session, and `reports/index.html` of all of them, from the tables.
@@ -45,18 +42,12 @@ class GenerateReport(SessionTask):
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         from pipeline.report.index_page import render_index
-        from pipeline.report.page import neighbours, render
-        from pipeline.watchlist import track_record
-        from pipeline.watchlist.day_view import create_day_views
+        from pipeline.report.page import neighbours, render_all
 
         wanted = [*sessions, *neighbours(sessions)]
         told: dict[dt.date, dict[str, Any]] = {}
         with Bar("pages", self.say) as bar, reading() as connection:
-            track_record.prepare(connection, wanted)
-            for number, session in enumerate(wanted, 1):
-                if number % AT_ONCE == 1:
-                    create_day_views(connection, *wanted[number - 1 : number - 1 + AT_ONCE])
-                html, facts = render(connection, session, others=sessions)
+            for number, (session, html, facts) in enumerate(render_all(connection, wanted, others=sessions), 1):
                 write_text(report_path(session), html)
                 told[session] = {
                     "page": str(report_path(session)),

@@ -84,25 +84,6 @@ def _listed(names: Collection[str]) -> str:
     return ", ".join(map(identifier, sorted(names))) or "*"
 
 
-def create_day_views(connection: DuckDBPyConnection, *sessions: dt.date) -> None:
-    """The temporary table `day_views`: the rows of `day_view` of all the sessions, made in one go."""
-    create_day_view(connection, *sessions)
-    connection.execute("DROP TABLE IF EXISTS day_views")
-    connection.execute("ALTER TABLE day_view RENAME TO day_views")
-
-
-def show_day(connection: DuckDBPyConnection, session: dt.date) -> None:
-    """The temporary table `day_view` of the session: from `day_views` where these have it, else made for itself."""
-    known = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'day_views' AND temporary"
-    if (
-        not connection.execute(known).fetchone()
-        or not connection.execute("SELECT 1 FROM day_views WHERE date = ? LIMIT 1", [session]).fetchone()
-    ):
-        create_day_view(connection, session)
-        return
-    connection.execute("CREATE OR REPLACE TEMP TABLE day_view AS FROM day_views WHERE date = ?", [session])
-
-
 def columns(connection: DuckDBPyConnection) -> tuple[str, ...]:
     """The names of the columns of `day_view`."""
     return tuple(row[0] for row in connection.execute("DESCRIBE day_view").fetchall())

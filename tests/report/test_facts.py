@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.database.connection import writing
 from pipeline.report.facts import facts
+from pipeline.watchlist.day_view import create_day_view
 from tests.support.stored_market import LAST, SESSIONS, SYMBOLS, bars, fill
 
 
@@ -25,6 +26,7 @@ def stored(data_dir: pathlib.Path) -> pathlib.Path:
 def breadth(statement: str = "SELECT 1", values: list[Any] | None = None) -> dict[str, Any]:
     with writing() as connection:
         connection.execute(statement, values)
+        create_day_view(connection, LAST)
         return facts(connection, LAST)["breadth"]
 
 

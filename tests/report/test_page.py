@@ -17,9 +17,8 @@ from pipeline.database.connection import reading, writing
 from pipeline.host.files import write_text
 from pipeline.report.hit_groups import short_name
 from pipeline.report.index_page import render_index
-from pipeline.report.page import compact, neighbours, render
+from pipeline.report.page import compact, neighbours, render_all
 from pipeline.report.places import report_path
-from pipeline.watchlist import track_record
 from pipeline.watchlist.amendments import store_watchlist
 from pipeline.watchlist.hits import day_view, watchlist_rows
 from pipeline.watchlist.scans import Scan, check, configured_scans
@@ -105,8 +104,7 @@ def make() -> bool:
 
 
 def page_of(connection: duckdb.DuckDBPyConnection, session: dt.date) -> str:
-    track_record.prepare(connection, [session])
-    return render(connection, session)[0]
+    return next(render_all(connection, [session]))[1]
 
 
 @pytest.fixture

@@ -15,10 +15,9 @@ import pytest
 from pipeline.database.connection import reading, writing
 from pipeline.report.evaluation_page import render_evaluation
 from pipeline.report.index_page import render_index
-from pipeline.report.page import render
+from pipeline.report.page import render_all
 from pipeline.report.series import load_bars, packed, series
 from pipeline.report.symbol_page import render_symbol
-from pipeline.watchlist import track_record
 from pipeline.watchlist.amendments import store_watchlist
 from pipeline.watchlist.evaluation import evaluate
 from pipeline.watchlist.hits import day_view, watchlist_rows
@@ -51,9 +50,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
         fill(connection, SESSIONS[-3:])
         view = day_view(connection, LAST)
         store_watchlist(connection, LAST, watchlist_rows(view, declared), view)
-        track_record.prepare(connection, [LAST])
         html = {
-            "report": render(connection, LAST)[0],
+            "report": next(render_all(connection, [LAST]))[1],
             "symbol": render_symbol(connection, "K09"),
             "evaluation": render_evaluation(
                 evaluate(connection, SESSIONS[-3], LAST, declared), declared, simulated=True
@@ -151,7 +149,7 @@ def test_the_page_computes_the_means_and_bands_that_are_not_told(
     import duckdb
 
     with duckdb.connect(str(pages["report"].parent / "data" / "stock_data.duckdb"), read_only=True) as connection:
-        charted = series(load_bars(connection, ["K09"], LAST, shown))
+        charted = series(load_bars(connection, ["K09"], [LAST], shown).until(LAST, ["K09"], shown))
     show(browser, pages["report"])
     names = ["bb_lower", "bb_middle", "bb_upper", "sma_50", "avg_volume_30"]
     browser.evaluate(f"void (document.getElementById('bars').textContent = {packed(charted)!r})")

@@ -27,7 +27,7 @@ def charted(data_dir: pathlib.Path) -> dict[str, Series]:
     with writing() as connection:
         fill(connection, [LAST])
     with reading() as connection:
-        return series(load_bars(connection, ["K01", GONE], LAST))
+        return series(load_bars(connection, ["K01", GONE], [LAST]).until(LAST, ["K01", GONE]))
 
 
 def unpacked(text: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_the_block_of_a_page_says_the_same_as_the_series(charted: dict[str, Seri
     for symbol, each in charted.items():
         one = found[symbol]
         epoch = dt.date(1970, 1, 1)
-        assert [epoch + dt.timedelta(days=int(day)) for day in one["dates"]] == list(each.dates)
+        assert [epoch + dt.timedelta(days=int(day)) for day in one["dates"]] == each.dates.tolist()
         for name in ("open", "high", "low", "close", "bb_upper", "bb_middle", "sma_50", "macd", "macd_signal"):
             values = getattr(each, name)[: FIRST.get(name)]
             assert np.allclose(one[name] / one["tick"], values, atol=0.6 / one["tick"], equal_nan=True), name
@@ -73,6 +73,20 @@ def test_the_block_of_a_page_says_the_same_as_the_series(charted: dict[str, Seri
             values = getattr(each, name)[: FIRST.get(name)]
             assert np.allclose(one[name] * one["unit"], values, atol=0.6 * one["unit"], equal_nan=True), name
         assert np.allclose(one["rsi_14"] / 10, each.rsi_14, atol=0.06, equal_nan=True)
+
+
+def test_bars_of_several_sessions_tell_of_each_what_its_own_do(charted: dict[str, Series], settings) -> None:
+    """As many as are shown and as indicators look back over, up to the session, also where others are later."""
+    settings("indicators", lookback=30)
+    earlier, wanted = SESSIONS[-41], ["K01", GONE, "nobody"]
+    with reading() as connection:
+        together = load_bars(connection, ["K02", *wanted], [LAST, earlier], shown=7)
+        alone = load_bars(connection, wanted, [earlier], shown=7)
+    bars = together.until(earlier, wanted, shown=7)
+    assert bars == alone.until(earlier, wanted, shown=7)
+    assert bars["symbol"].to_pylist() == ["K01"] * 37 + [GONE] * 37
+    assert bars["date"].to_pylist()[:37] == list(SESSIONS[-77:-40])
+    assert bars["wanted"].to_pylist() == ([False] * 30 + [True] * 7) * 2
 
 
 def test_series_end_with_the_session_or_the_last_bar(charted: dict[str, Series]) -> None:
