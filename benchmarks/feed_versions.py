@@ -30,10 +30,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import live_reader
 import redis_sync
 
-from pipeline.feed import switch
 from pipeline.feed.comparison import Comparison
 from pipeline.feed.content import Feed, read_feed
-from pipeline.feed.hashes import fields_of
+from pipeline.feed.hashes import Hashes, fields_of
 from tests.support.servers import RedisServer
 
 #: Seconds that a reader may take for a version that nobody changes.
@@ -91,20 +90,21 @@ def while_comparing() -> None:
 
 def half_sent() -> None:
     original = redis.connection.AbstractConnection.send_packed_command
+    sent: list[bytes] = []
 
     def send(self: Any, command: Any, check_health: bool = True) -> None:
-        packed = [*command]
-        if any(b"MULTI" in part for part in packed):
-            whole = b"".join(packed)
-            original(self, [whole[: len(whole) // 2]], check_health)
+        packed = b"".join(command)
+        if any(b"MULTI" in before for before in sent):
+            original(self, [packed[: len(packed) // 2]], check_health)
             os.kill(os.getpid(), signal.SIGKILL)
-        original(self, packed, check_health)
+        original(self, [packed], check_health)
+        sent.append(packed)
 
     redis.connection.AbstractConnection.send_packed_command = send  # type: ignore[method-assign]
 
 
 def behind_the_switch() -> None:
-    switch._check = killing(1, switch._check)
+    Hashes.forget = killing(3, Hashes.forget)  # type: ignore[method-assign]
 
 
 def sync_apart(feed: Feed, force_full: bool, disturb: Callable[[], None] | None) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.config import redis as settings
@@ -22,7 +22,7 @@ from pipeline.feed.amendments import Amendments
 from pipeline.feed.hashes import REPLACED, STAGED, Hashes
 from pipeline.feed.server import key
 from pipeline.feed.state import LAST_UPDATE, STAGES, State
-from pipeline.feed.wire import ANYTHING, Step, command, transacted
+from pipeline.feed.wire import ANYTHING, WHATEVER, Step, command, transacted
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -53,14 +53,15 @@ def switch(
     """
     import redis
 
-    may_fail, *parts = _transaction(hashes, state, changes, amendments)
+    announcement = _announcement(state, changes, str(hashes.lifetime))
     pipe = client.pipeline(transaction=True)
     try:
         last_update = key(LAST_UPDATE)
         pipe.watch(last_update)
         if pipe.get(last_update) != before:
             raise redis.WatchError
-        answers = transacted(pipe.connection, [ask for part in (may_fail, *parts) for ask, _ in part])
+        steps = itertools.chain(_renames(hashes, changes), amendments.writing(), announcement)
+        lost = transacted(pipe.connection, steps)
     except redis.WatchError:
         client.ping()  # a connection that breaks is reported as another's write, too
         raise RedisOvertakenError(
@@ -69,25 +70,18 @@ def switch(
         ) from None
     finally:
         pipe.reset()
-    _check(client, state, [said for _, said in itertools.chain(*parts)], answers[len(may_fail) :])
+    if lost:
+        redis_state.distrust(client)
+        raise RedisUnhealthyError(_loss(state, lost))
     hashes.forget([*changes.removed, *changes.changed], REPLACED)
 
 
-def _transaction(hashes: Hashes, state: State, changes: Changes, amendments: Amendments) -> Iterator[list[Step]]:
-    """First what may fail without harm: a hash that has expired by now is not there to be renamed.
-
-    Where bars cannot be dropped from a hash, what is added to it says so, too.
-    """
-    name = hashes.name
-    away = (_rename(name(symbol), name(symbol, REPLACED)) for symbol in (*changes.removed, *changes.changed))
-    yield [*away, *amendments.dropping()]
-    yield [_rename(name(symbol, STAGED), name(symbol)) for symbol in (*changes.new, *changes.changed)]
-    yield list(amendments.writing())
-    yield list(_announcement(state, changes, str(hashes.lifetime)))
-
-
-def _rename(name: str, other: str) -> Step:
-    return command("RENAME", name, other), "+OK"
+def _renames(hashes: Hashes, changes: Changes) -> Iterator[Step]:
+    """Renames; those away may fail, as a hash that has expired by now is not there to be renamed."""
+    for symbol in (*changes.removed, *changes.changed):
+        yield command("RENAME", hashes.name(symbol), hashes.name(symbol, REPLACED)), WHATEVER
+    for symbol in (*changes.new, *changes.changed):
+        yield command("RENAME", hashes.name(symbol, STAGED), hashes.name(symbol)), "+OK"
 
 
 def _announcement(state: State, changes: Changes, lifetime: str) -> Iterator[Step]:
@@ -103,19 +97,14 @@ def _announcement(state: State, changes: Changes, lifetime: str) -> Iterator[Ste
     yield command("EXPIRE", updates, lifetime), ":1"
 
 
-def _check(client: Redis, state: State, wanted: Iterable[str], answers: Iterable[str]) -> None:
-    """What may not fail are the renames to the places that are read, the amendments, and the words about the version.
+def _loss(state: State, answers: Sequence[str]) -> str:
+    """What is said of answers that the server should not have given.
 
-    A hash of which more or less was new than had been found out has become another one meanwhile.
+    What may not fail are the renames to the places that are read, the amendments, and the words about the version. A
+    hash of which more or less was new than had been found out has become another one meanwhile.
     """
-    lost = [
-        found for said, found in zip(wanted, answers, strict=True)
-        if found != said and (said != ANYTHING or found.startswith("-"))
-    ]  # fmt: skip
-    if lost:
-        redis_state.distrust(client)
-        reason = next((f" ({found[1:]})" for found in lost if found.startswith("-")), "")
-        raise RedisUnhealthyError(
-            f"Redis has lost {len(lost)} of {state.synced} symbols while it was fed{reason}; a server that evicts keys "
-            f"needs more memory. The next run repairs it: luigi --module pipeline RedisWatchlistSync --date {state.day}"
-        )
+    reason = next((f" ({answer[1:]})" for answer in answers if answer.startswith("-")), "")
+    return (
+        f"Redis has lost {len(answers)} of {state.synced} symbols while it was fed{reason}; a server that evicts keys "
+        f"needs more memory. The next run repairs it: luigi --module pipeline RedisWatchlistSync --date {state.day}"
+    )

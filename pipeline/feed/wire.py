@@ -6,9 +6,10 @@ server ought to answer, the bytes are compared as they come, and nothing is take
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline.feed.server import chunks
@@ -22,8 +23,8 @@ AT_ONCE = 50
 #: A command of a transaction, and what the server answers to it when all is as it was found to be.
 Step = tuple[bytes, str]
 
-#: Whatever the server answers, but for an error.
-ANYTHING = ""
+#: Any answer but an error, and any at all.
+ANYTHING, WHATEVER = "", "*"
 
 #: Bytes that are read at once.
 SIZE = 1 << 17
@@ -56,36 +57,57 @@ def exchanged(connection: Any, requests: Iterable[bytes]) -> Iterator[bytes]:
     """
     mark = uuid.uuid4().hex
     end = command("ECHO", mark)
-    is_whole = False
-    try:
+    with _to_the_end(connection):
         stream, waiting = _parted(connection, value(mark)), 0
         for group in chunks(requests, AT_ONCE):
             connection.send_packed_command([end.join([*group, b""])])
             yield from itertools.islice(stream, waiting)
             waiting = len(group)
         yield from itertools.islice(stream, waiting)
-        is_whole = True
-    finally:
-        if not is_whole:
-            connection.disconnect()  # answers may be left in it
 
 
-def transacted(connection: Any, commands: Sequence[bytes]) -> list[str]:
-    """The lines that the server answers to the commands of a transaction, one for each; an error begins with "-".
+def transacted(connection: Any, steps: Iterable[Step]) -> list[str]:
+    """What the server answers otherwise than it was to, to steps that it takes at one moment; an error begins with "-".
 
-    Raises redis-py's WatchError when a watched key has changed, and ResponseError for a command that is not taken.
+    They are sent while the next ones are made. Raises redis-py's WatchError when a watched key has changed, and
+    ResponseError for a command that is not taken.
     """
     import redis
 
-    (answer,) = exchanged(connection, [b"".join([command("MULTI"), *commands, command("EXEC")])])
-    taken = b"+OK\r\n%b*" % (b"+QUEUED\r\n" * len(commands))
+    mark, wanted = uuid.uuid4().hex, []
+    with _to_the_end(connection):
+        connection.send_command("MULTI")
+        connection.read_response()  # a server that refuses it would do each of the steps at once
+        for group in chunks(steps, AT_ONCE):
+            connection.send_packed_command([b"".join(asked for asked, _ in group)])
+            wanted += [answer for _, answer in group]
+        connection.send_packed_command([command("EXEC") + command("ECHO", mark)])
+        answer = next(_parted(connection, value(mark)))
+    taken = b"%b*" % (b"+QUEUED\r\n" * len(wanted))
     if not answer.startswith(taken):
         raise redis.ResponseError(next(line[1:] for line in _lines(answer) if line.startswith("-")))
     count, *lines = _lines(answer[len(taken) :])
     if count == "-1":
         raise redis.WatchError("Watched variable changed.")
     rest = iter(lines)
-    return [next(rest) if line.startswith("$") else line for line in rest]
+    answers = (next(rest) if line.startswith("$") else line for line in rest)
+    return [answer for answer, meant in zip(answers, wanted, strict=True) if _is_unlike(answer, meant)]
+
+
+@contextlib.contextmanager
+def _to_the_end(connection: Any) -> Iterator[None]:
+    """Close the connection where the block is left before its end, since answers may be left in it."""
+    is_whole = False
+    try:
+        yield
+        is_whole = True
+    finally:
+        if not is_whole:
+            connection.disconnect()
+
+
+def _is_unlike(answer: str, wanted: str) -> bool:
+    return answer != wanted and wanted != WHATEVER and (wanted != ANYTHING or answer.startswith("-"))
 
 
 def _lines(answer: bytes) -> list[str]:

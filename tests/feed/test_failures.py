@@ -336,6 +336,21 @@ def test_the_rights_that_the_documentation_names_are_enough(server, data, settin
         assert client.llen("nasdaq:dag_performance_metrics") > 0
 
 
+@pytest.mark.parametrize("right", ["hdel", "multi", "exec"])
+def test_a_right_that_only_the_switch_needs_is_named_when_it_lacks(server, data, errors, settings, right):
+    """The server refuses the one command, or the whole transaction, and the feed stays the version before."""
+    repairs(server, data)
+    data.scans[NEXT] = data.symbols[:8]
+    data.finish(NEXT)
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "feeder", "on", ">secret", "~nasdaq:*", "+@all", f"-{right}")
+    settings("redis", url=server.url.replace("//", "//feeder:secret@"))
+    fails_with(errors, RedisRefusedError, f"'{right}' command", NEXT)
+    with server.client() as client:
+        assert_is_whole(client, data)
+        assert update_of(client)["day"] == str(DAY)
+
+
 def test_each_of_the_rights_is_needed_by_some_command():
     """The list of the page has commands alone, no categories."""
     rights = re.search(r"these rights.*?```\n(.+?)```", REDIS_PAGE.read_text(), re.DOTALL)

@@ -145,7 +145,7 @@ from pipeline.feed.content import read_feed
 from pipeline.feed.server import connect
 from redis.connection import AbstractConnection
 
-send = AbstractConnection.send_packed_command
+send, sent = AbstractConnection.send_packed_command, []
 calls = itertools.count(1)
 
 def last(*arguments):
@@ -154,11 +154,12 @@ def last(*arguments):
     return original(*arguments)
 
 def half(self, packed, check_health=True):
-    whole = b"".join(packed)
-    if b"MULTI" not in whole:
-        return send(self, packed, check_health)
-    send(self, [whole[: len(whole) // 2]], check_health)
-    os.kill(os.getpid(), signal.SIGKILL)
+    packed = b"".join(packed)
+    if any(b"MULTI" in before for before in sent):
+        send(self, [packed[: len(packed) // 2]], check_health)
+        os.kill(os.getpid(), signal.SIGKILL)
+    send(self, [packed], check_health)
+    sent.append(packed)
 
 if function == "half":
     AbstractConnection.send_packed_command = half
@@ -178,7 +179,7 @@ with connect() as client:
         ("feed.sync.switch", 1),
         ("feed.switch._announcement", 1),
         ("half", 1),
-        ("feed.switch._check", 1),
+        ("feed.hashes.Hashes.forget", 3),
     ],
 )
 def test_killed_in_the_middle(redis, data, data_dir, function, count):
@@ -188,7 +189,7 @@ def test_killed_in_the_middle(redis, data, data_dir, function, count):
     url = luigi.configuration.get_config().get("redis", "url")
     run = subprocess.run([sys.executable, "-c", KILLED, data_dir, url, str(NEXT), function, str(count)], timeout=60)
     assert run.returncode == -signal.SIGKILL
-    switched = function == "feed.switch._check"
+    switched = function == "feed.hashes.Hashes.forget"
     assert update_of(redis)["day"] == str(NEXT if switched else DAY)
     assert_is_whole(redis, data)
     assert synced(NEXT).mode == (NEW_SYMBOLS if switched else INCREMENTAL)
