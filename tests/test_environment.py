@@ -106,7 +106,8 @@ def test_missing_ensurepip_is_one_line_with_the_command(checkout: pathlib.Path, 
 
 
 def test_only_settings_of_the_package_index_are_inherited(checkout: pathlib.Path) -> None:
-    foreign = {"PIP_TARGET": "/nowhere", "PIP_USER": "1", "PYTHONPATH": "/nowhere", "VIRTUAL_ENV": "/nowhere"}
+    foreign = {"PIP_TARGET": "/nowhere", "PIP_USER": "1", "PYTHONPATH": "/nowhere", "VIRTUAL_ENV": "/nowhere",
+               "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
     kept = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CERT": "/some/ca.crt", "PIP_DEFAULT_TIMEOUT": "7"}
     done = run(checkout, "env", **foreign, **kept)
     seen = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
