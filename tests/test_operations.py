@@ -50,8 +50,12 @@ def test_every_documented_code_is_tested_here() -> None:
     assert {int(code) for code in re.findall(r"def test_exit_(\d+)_", source)} == documented_codes()
 
 
-def test_exit_0_a_day_without_a_session(luigi: Luigi) -> None:
-    assert luigi("DailyPipeline", "--date", "2024-02-17")[0] == 0
+def test_exit_0_a_day_without_a_session(luigi: Luigi, market: SmallMarket) -> None:
+    for day in ("2024-02-17", "2024-02-19"):  # a Saturday, a holiday
+        code, said = luigi("DailyPipeline", "--date", day)
+        assert code == 0, said
+        assert f"{day} is no session of XNAS: nothing to do (sessions around it: 2024-02-16 and 2024-02-20)" in said
+    assert (market.total, market.listings) == (0, 0)
 
 
 def test_exit_1_a_task_that_does_not_exist(luigi: Luigi) -> None:
@@ -109,29 +113,60 @@ def impatient(tmp_path: pathlib.Path, *changes: tuple[str, str]) -> pathlib.Path
 
 
 def test_exit_30_a_stage_failed(luigi: Luigi, market: SmallMarket) -> None:
+    """And says which date, which stage, why, and what to run."""
     market.every = Fault("500")
-    assert luigi("DailyPipeline", "--date", DAY, "--yahoo-retries", "0")[0] == 30
+    code, said = luigi("DailyPipeline", "--date", DAY, "--yahoo-retries", "0")
+    assert code == 30, said
+    closing = said[said.rindex("===== Luigi Execution Summary =====") :]
+    assert re.search(
+        rf"{DAY}: CollectPrices failed: Yahoo is out of order: of the first 5 symbols asked, 5 failed", closing
+    )
+    assert f"run again: luigi --module pipeline DailyPipeline --date {DAY}" in closing
+    assert "Traceback" not in said
+
+
+def refused(luigi: Luigi, market: SmallMarket, code: int, says: str, *arguments: str) -> None:
+    ended, said = luigi(*arguments)
+    assert ended == code, said
+    assert says in said
+    assert "Traceback" not in said
+    assert (market.total, market.listings) == (0, 0)
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("date", "says"),
     [
-        ("DailyPipeline", "--date", "2999-01-04"),
-        ("RangeTradingDays", "--of", "DailyPipeline", "--start", "2999-01-04", "--stop", "2999-02-04"),
-        ("RangeTradingDays", "--of", "DailyPipeline", "--start", "2024-02-17", "--stop", "2024-02-20"),
+        ("2999-01-04", "2999-01-04 lies in the future; the latest session that has settled is "),
+        pytest.param(
+            "1950-01-03",
+            "1950-01-03 lies before 1990-01-02, the first session of calendar XNAS",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
-def test_exit_35_a_session_or_range_that_no_run_can_serve(
-    luigi: Luigi, market: SmallMarket, arguments: tuple[str, ...]
-) -> None:
-    code, said = luigi(*arguments)
-    assert code == 35
-    assert "Traceback" not in said
-    assert market.total == 0
+def test_exit_35_a_session_that_no_run_can_serve(luigi: Luigi, market: SmallMarket, date: str, says: str) -> None:
+    refused(luigi, market, 35, says, "DailyPipeline", "--date", date)
 
 
-def test_exit_40_a_date_that_is_none(luigi: Luigi) -> None:
-    assert luigi("DailyPipeline", "--date", "2024-02-30")[0] == 40
+@pytest.mark.parametrize(("start", "stop"), [("2999-01-04", "2999-02-04"), ("2024-02-17", "2024-02-20")])
+def test_exit_35_a_range_that_no_run_can_serve(luigi: Luigi, market: SmallMarket, start: str, stop: str) -> None:
+    words = ("RangeTradingDays", "--of", "DailyPipeline", "--start", start, "--stop", stop)
+    refused(luigi, market, 35, start, *words)
+
+
+@pytest.mark.parametrize(
+    ("date", "says"),
+    [
+        (
+            "2024-02-30",
+            "--date 2024-02-30 is no date (day is out of range for month); write it as YYYY-MM-DD, for example",
+        ),
+        pytest.param("16.02.2024", "--date 16.02.2024 is no date", marks=pytest.mark.slow),
+        ("2024-02-16,2024-02-20", "--date 2024-02-16,2024-02-20 names several sessions, and takes one"),
+    ],
+)
+def test_exit_40_a_date_that_is_none(luigi: Luigi, market: SmallMarket, date: str, says: str) -> None:
+    refused(luigi, market, 40, says, "DailyPipeline", "--date", date)
 
 
 def test_exit_40_the_scheduler_that_was_named_does_not_answer(luigi: Luigi) -> None:
@@ -141,13 +176,17 @@ def test_exit_40_the_scheduler_that_was_named_does_not_answer(luigi: Luigi) -> N
     assert code == 40
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130)])
-def test_exit_130_a_run_was_told_to_stop(market: SmallMarket, tmp_path: pathlib.Path, signum: int, code: int) -> None:
-    assert ended_by(signum, market, tmp_path) == code
+@pytest.mark.parametrize("signum", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_exit_130_a_run_was_told_to_stop(market: SmallMarket, tmp_path: pathlib.Path, signum: int) -> None:
+    """SIGTERM, as of systemd or a shutdown, or Ctrl-C; nothing outlives the run."""
+    assert ended_by(signum, market, tmp_path) == 130
+    assert processes_of(tmp_path / "data") == []
 
 
 def test_exit_137_a_run_was_killed(market: SmallMarket, tmp_path: pathlib.Path) -> None:
     assert 128 - ended_by(signal.SIGKILL, market, tmp_path) == 137
+    for process in processes_of(tmp_path / "data"):
+        process.wait(timeout=30)
 
 
 def ended_by(signum: int, market: SmallMarket, tmp_path: pathlib.Path) -> int:
@@ -158,14 +197,7 @@ def ended_by(signum: int, market: SmallMarket, tmp_path: pathlib.Path) -> int:
     )
     wait_until(lambda: market.total, run)
     run.send_signal(signum)
-    code = run.wait(timeout=60)
-    wait_gone(tmp_path / "data")
-    return code
-
-
-def wait_gone(data_dir: pathlib.Path) -> None:
-    for process in processes_of(data_dir):
-        process.wait(timeout=30)
+    return run.wait(timeout=60)
 
 
 @pytest.mark.slow
@@ -180,7 +212,8 @@ def test_status_tells_of_a_run_under_way_and_of_why_the_last_one_failed(
     (during,) = json.loads(pipeline(tmp_path, "status", "--date", DAY, "--json").stdout)
     run.kill()
     run.wait()
-    wait_gone(tmp_path / "data")
+    for process in processes_of(tmp_path / "data"):
+        process.wait(timeout=30)
     (after,) = json.loads(pipeline(tmp_path, "status", "--date", DAY, "--json").stdout)
     assert during["stages"]["CollectSymbols"]["state"] == "done"
     assert during["stages"]["CollectPrices"]["state"] == "running"

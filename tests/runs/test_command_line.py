@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import re
 import subprocess
 import sys
 
@@ -80,51 +79,6 @@ def test_a_session_from_the_listing_to_the_report(run, market, tmp_path):
     assert {run[1:] for run in recorded} == {(dt.date(2024, 2, 16), "done", 1, True)}
 
 
-@pytest.mark.parametrize("date", ["2024-02-17", "2024-02-19"])
-def test_a_day_without_a_session_is_green_and_says_so(run, market, date):
-    code, said = run(date)
-    assert code == 0, said
-    assert f"{date} is no session of XNAS: nothing to do (sessions around it: 2024-02-16 and 2024-02-20)" in said
-    assert asked(market) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("date", "says"),
-    [
-        pytest.param(
-            "1950-01-03",
-            "1950-01-03 lies before 1990-01-02, the first session of calendar XNAS",
-            marks=pytest.mark.slow,
-        ),
-        ("2999-01-04", "2999-01-04 lies in the future; the latest session that has settled is "),
-        (
-            "2024-02-30",
-            "--date 2024-02-30 is no date (day is out of range for month); write it as YYYY-MM-DD, for example",
-        ),
-        pytest.param("16.02.2024", "--date 16.02.2024 is no date", marks=pytest.mark.slow),
-        ("2024-02-16,2024-02-20", "--date 2024-02-16,2024-02-20 names several sessions, and takes one"),
-    ],
-)
-def test_a_date_that_no_run_can_serve(run, market, date, says):
-    code, said = run(date)
-    assert code not in (0, 1), said
-    assert says in said
-    assert "Traceback" not in said
-    assert asked(market) == (0, 0)
-
-
-def test_an_error_says_which_date_which_stage_why_and_what_to_run(run, market):
-    market.every = Fault("500")
-    code, said = run(DAY, "--yahoo-retries", "0")
-    assert code == 30, said
-    closing = said[said.rindex("===== Luigi Execution Summary =====") :]
-    assert re.search(
-        r"2024-02-16: CollectPrices failed: Yahoo is out of order: of the first 5 symbols asked, 5 failed", closing
-    )
-    assert "run again: luigi --module pipeline DailyPipeline --date 2024-02-16" in closing
-    assert "Traceback" not in said
-
-
 @pytest.mark.slow
 def test_too_few_symbols_fail_the_session_and_the_next_run_asks_for_the_rest(run, market, tmp_path):
     for symbol in ("S01", "S02", "S03", "S04", "S05", "S06"):
@@ -164,19 +118,6 @@ def test_a_second_run_is_told_of_the_first(run, market, tmp_path):
     assert code == 10, said
     assert f"process {first.pid}, since" in said
     assert "--date 2024-02-16" in said
-
-
-def test_a_stop_is_no_success(run, market, tmp_path):
-    """SIGTERM, as of systemd or a shutdown."""
-    market.latency = 0.2
-    log = tmp_path / "first.log"
-    first = start_luigi(
-        "DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path / "home", log=log
-    )
-    wait_until(lambda: market.total, first)
-    first.terminate()
-    assert first.wait(timeout=30) not in (0, None)
-    assert processes_of(tmp_path / "data") == []
 
 
 def test_the_rerun_of_a_finished_date_imports_nothing_heavy(data_dir):

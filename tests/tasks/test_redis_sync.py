@@ -219,8 +219,6 @@ def test_the_command_line(redis, redis_server, data, data_dir, tmp_path):
     assert "hunter2" not in log and "Traceback" not in log
     code, log = run_luigi("RedisWatchlistSync", *options, home=tmp_path, REDIS_URL=redis_server.url)
     assert code == 0 and "full sync: 8 new" in log and "RECOVERED" in log
-    code, log = run_luigi("RedisWatchlistSync", *options, "--force-full", home=tmp_path, REDIS_URL=redis_server.url)
-    assert code == 0 and "full sync: 0 new, 8 updated" in log
     code, log = run_luigi("ManualFullSync", *options, "--workers", "2", home=tmp_path, REDIS_URL=redis_server.url)
     assert code == 0 and "full sync: 0 new, 8 updated" in log
     code, log = run_luigi(
@@ -228,7 +226,7 @@ def test_the_command_line(redis, redis_server, data, data_dir, tmp_path):
     )
     assert code == 0 and "full sync: 0 new, 8 updated" in log
     runs = [json.loads(text) for text in redis.lrange("nasdaq:dag_performance_metrics", 0, -1)]
-    assert [run["task"] for run in runs].count("RedisWatchlistSync") == 3
+    assert [run["task"] for run in runs].count("RedisWatchlistSync") == 2
     assert [json.loads(text)["task"] for text in redis.lrange("nasdaq:system_alerts", 0, -1)] == ["SyncRedis"]
 
 
