@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pipeline.tasks.stages import stage_names
 from tests.support.luigid import changed_settings
 from tests.support.runs import ROOT, environment
 from tests.support.small_market import SmallMarket
@@ -93,6 +94,16 @@ def test_growth(benchmark: Benchmark) -> None:
     said = benchmark("growth.py", *few, "--only", "status")
     assert "5 symbols x 2 years: 2,520 bars" in said
     assert re.search(r"status +1 years .* 2 years .* MB, ratio \d", said)
+
+
+@pytest.mark.slow
+def test_backfill(benchmark: Benchmark) -> None:
+    said = benchmark("backfill.py", "--companies", "20", "--sessions", "2")
+    assert re.search(r"^2 sessions, pages of \d+ kB, ", said)
+    took = {name.strip(): float(seconds) for name, seconds in re.findall(r"^(.{22}) +(\d+\.\d) s$", said, re.MULTILINE)}
+    assert [*took][:9] == stage_names()
+    assert took["all but the source"] == pytest.approx(sum([*took.values()][:10]), abs=0.6)
+    assert re.search(r"^\d+\.\d pages a second", said, re.MULTILINE)
 
 
 @pytest.mark.redis
