@@ -113,6 +113,15 @@ def html(stored: pathlib.Path) -> str:
         return page_of(connection, LAST)
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_page_is_the_same_alone_and_among_others(stored: pathlib.Path, clock, monkeypatch, at_once: int) -> None:
+    clock(2024, 2, 22, 8)
+    monkeypatch.setattr("pipeline.report.page.AT_ONCE", at_once)
+    with reading() as connection:
+        together = [html for _, html, _ in render_all(connection, [BEFORE, LAST])]
+        assert together == [page_of(connection, day) for day in (BEFORE, LAST)]
+
+
 def test_every_hit_has_a_row_with_a_small_chart_and_a_place_for_a_large_one(html: str) -> None:
     page = Page(html)
     with reading() as connection:
