@@ -18,10 +18,12 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from pipeline import calendar, given
+from pipeline.database import comments
 from pipeline.database import connection as database
 from pipeline.database.markers import RowTarget
 from tests.support import processes
 from tests.support.beginnings import Begun, copy_new_databases
+from tests.support.standing import open_in_standing
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -186,13 +188,14 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Begun:
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], pathlib.Path]:
-    """`empty_database("yahoo")` is the file of a database of that source as the migrations leave it."""
+    """`empty_database("yahoo")` is the file of a database of that source as the migrations leave it, with comments."""
 
     @functools.cache
     def make(source: str) -> pathlib.Path:
         with changing_settings() as change:
             change("storage", data_dir=tmp_path_factory.mktemp("empty"))
-            with database.writing():
+            with database.writing() as connection:
+                comments.keep(connection)
                 return database.database_path()
 
     return make
@@ -207,6 +210,13 @@ def copied_tables(
     """A new database is a copy of an empty one; not where a test asks for `migrating`."""
     if "migrating" not in request.fixturenames:
         copy_new_databases(monkeypatch, empty_database)
+
+
+@pytest.fixture(autouse=True)
+def standing_duckdb(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is opened in a DuckDB that stands already; not where a test is about the database itself."""
+    if "database" not in request.path.parts and "migrating" not in request.fixturenames:
+        open_in_standing(monkeypatch)
 
 
 @pytest.fixture

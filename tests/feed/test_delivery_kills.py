@@ -15,7 +15,7 @@ from tests.support import deliveries
     [("file", 20), pytest.param("Redis stream", 12, marks=pytest.mark.redis), ("Kafka", 6)],
 )
 def test_no_event_is_lost_by_a_kill(transport, moments, data_dir, settings, tmp_path, monkeypatch):
-    """Forks beside threads of the test runner alone, which hold no lock that the children need."""
+    """Forks beside threads of the test runner, and idle ones of DuckDB, which hold no lock that the children need."""
     if transport == "Kafka":
         pytest.importorskip("confluent_kafka")
     settings("events", file="", redis_stream="", kafka_servers="")

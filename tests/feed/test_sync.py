@@ -510,7 +510,6 @@ def test_the_replica_is_read_by_one_query_for_any_number_of_symbols(redis, data,
     import duckdb
 
     asked = []
-    real = duckdb.DuckDBPyConnection.execute
     data.publish(DAY)
 
     class Counting:
@@ -519,7 +518,7 @@ def test_the_replica_is_read_by_one_query_for_any_number_of_symbols(redis, data,
 
         def execute(self, query, *values):
             asked.append(query)
-            return real(self.connection, query, *values)
+            return self.connection.execute(query, *values)
 
         def close(self):
             self.connection.close()
