@@ -27,6 +27,8 @@ REFUSED, AMENDED, UNCHANGED = 0, 1, 2
 
 Dates = tuple[str, ...]
 
+_META = value(META)
+
 
 class Group:
     """Symbols of which the replica has bars of the same dates.
@@ -48,6 +50,8 @@ class Group:
         self._amending = b"*%d\r\n%b" % (4 + len(texts) + 2 * len(self.new), value("HSET"))
         self._naming = b"*%d\r\n%b" % (2 + len(texts), value("HSET"))
         self._dropping = b"*%d\r\n%b" % (2 + len(self.dropped), value("HDEL"))
+        self._dropped = b"".join(map(value, self.dropped))
+        self._added = f":{len(self.new)}"
 
     def outcome(self, entry: Entry, answer: bytes) -> int:
         """What becomes of a member's hash, by the answer to the request of the comparison."""
@@ -62,9 +66,9 @@ class Group:
         Where a bar cannot be dropped, what is added fails, too.
         """
         if outcome == AMENDED and self.dropped:
-            yield b"".join((self._dropping, name, *map(value, self.dropped))), WHATEVER
+            yield b"".join((self._dropping, name, self._dropped)), WHATEVER
         if outcome == AMENDED:
-            yield self._adding(name, entry), f":{len(self.new)}"
+            yield self._adding(name, entry), self._added
         if outcome == UNCHANGED:
             yield b"".join((self._naming, name, self._version)), ":0"
 
@@ -72,7 +76,7 @@ class Group:
         parts = entry.parts[self.added]
         bars = zip(self.new, parts[::2], parts[1::2], strict=True)
         new = "".join(f"{date}{size}\r\n{bar}\r\n" for date, size, bar in bars).encode()
-        return b"".join((self._amending, name, new, value(META), value(entry.meta), self._version))
+        return b"".join((self._amending, name, new, _META, value(entry.meta), self._version))
 
 
 class Amendments:
