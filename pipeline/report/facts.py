@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-#: Sessions before this one that highs and lows are new against.
-YEAR = 252
 #: Columns of `day_view` that a page tells of.
 COLUMNS = ("symbol", "date", "high", "low", "close", "prev_close", "volume", "sma_20", "sma_50", "rsi_14")
 
@@ -40,7 +38,6 @@ def facts(connection: DuckDBPyConnection, session: dt.date) -> dict[str, Any]:
         "version": code_version(),
         "listing": _listing(connection, session),
         "changes": _changes(connection, session),
-        "breadth": _breadth(connection, session),
         "coverage": coverage,
         "covered": _covered(coverage),
         "finality": _finality(connection, session),
@@ -112,29 +109,6 @@ def _changes(connection: DuckDBPyConnection, session: dt.date) -> dict[str, list
         ],
         "stayed": [row for row in rows if row["reason"] == row["earlier_reason"]],
     }
-
-
-def _breadth(connection: DuckDBPyConnection, session: dt.date) -> Row:
-    """How the universe of the session moved, each share of the symbols that have the value."""
-    (row,) = records(
-        connection,
-        """
-        WITH year AS (
-            SELECT symbol, max(high) AS high, min(low) AS low FROM stock_data WHERE date >= $first AND date < $session
-            GROUP BY symbol HAVING count(*) > 200
-        )
-        SELECT count(*) AS symbols, count(*) FILTER (close > prev_close) AS rose,
-               count(*) FILTER (close < prev_close) AS fell, count(*) FILTER (close = prev_close) AS unchanged,
-               median(close / nullif(prev_close, 0) - 1) AS median_change,
-               avg((close > sma_20)::INTEGER) AS above_sma_20, avg((close > sma_50)::INTEGER) AS above_sma_50,
-               avg((rsi_14 < 30)::INTEGER) AS oversold, avg((rsi_14 > 70)::INTEGER) AS overbought,
-               count(*) FILTER (v.high > year.high) AS new_highs, count(*) FILTER (v.low < year.low) AS new_lows,
-               sum(volume) AS volume
-        FROM day_view v LEFT JOIN year USING (symbol) WHERE v.date = $session
-        """,
-        first=session_before(session, YEAR), session=session,
-    )  # fmt: skip
-    return row
 
 
 def _coverage(connection: DuckDBPyConnection, session: dt.date) -> list[Row]:

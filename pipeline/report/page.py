@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pipeline.calendar import NEW_YORK, session_after, session_before
-from pipeline.report import assets, hit_groups
+from pipeline.report import assets, breadth, hit_groups
 from pipeline.report import facts as report_facts
 from pipeline.report.places import evaluation_path, report_path
 from pipeline.watchlist import track_record
@@ -46,6 +46,7 @@ def render_all(
     for first in range(0, len(sessions), AT_ONCE):
         together = sessions[first : first + AT_ONCE]
         create_day_view(connection, *together, only=report_facts.COLUMNS)
+        breadth.prepare(connection, together)
         bars = load_bars(connection, hit_groups.listed_symbols(connection, together), together)
         for session in together:
             yield session, *_render(connection, session, bars, others)
@@ -61,6 +62,7 @@ def _render(
     charted = series(bars.until(session, [row["symbol"] for row in rows])) if rows else {}
     known = {*others, *(day for day in (session_before(session), session_after(session)) if report_path(day).exists())}
     facts |= {
+        "breadth": breadth.breadth(connection, session),
         "hits": len(rows),
         "groups": hit_groups.groups(connection, session, rows, charted),
         "strongest": max(

@@ -11,7 +11,8 @@ import exchange_calendars
 import pytest
 
 from pipeline.database.connection import writing
-from pipeline.report.facts import facts
+from pipeline.report.breadth import breadth as breadth_of
+from pipeline.report.breadth import prepare
 from pipeline.watchlist.day_view import create_day_view
 from tests.support.stored_market import LAST, SESSIONS, SYMBOLS, bars, fill
 
@@ -27,7 +28,8 @@ def breadth(statement: str = "SELECT 1", values: list[Any] | None = None) -> dic
     with writing() as connection:
         connection.execute(statement, values)
         create_day_view(connection, LAST)
-        return facts(connection, LAST)["breadth"]
+        prepare(connection, [LAST])
+        return breadth_of(connection, LAST)
 
 
 def test_shares_above_the_averages_are_those_of_the_closes(stored: pathlib.Path) -> None:
@@ -73,3 +75,16 @@ def test_a_high_is_one_of_the_year_for_a_symbol_with_more_than_200_sessions(
         ).fetchone()
     assert before == (sessions,)
     assert breadth("UPDATE stock_data SET high = 1e6 WHERE date = ?", [LAST])["new_highs"] == highs
+
+
+@pytest.mark.parametrize("beside", [[0], [1], [0, 1, 2], [120], [0, 120, 138]])
+def test_a_session_s_breadth_is_the_same_among_others(stored: pathlib.Path, beside: list[int]) -> None:
+    """Near ones share most of a year with it, far ones a part; with one of another year there is nothing to share."""
+    far = [dt.date(2019, 6, 3)] if 138 in beside else []
+    with writing() as connection:
+        create_day_view(connection, LAST)
+        prepare(connection, [LAST])
+        alone = breadth_of(connection, LAST)
+        prepare(connection, [LAST, *far, *(SESSIONS[each] for each in beside)])
+        assert breadth_of(connection, LAST) == alone
+        assert alone["symbols"] > 0

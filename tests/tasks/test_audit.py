@@ -15,7 +15,6 @@ from pipeline.cli.status import Overview
 from pipeline.database.connection import reading, writing
 from pipeline.report.facts import facts as page_facts
 from pipeline.tasks.prices import CollectPrices
-from pipeline.watchlist.day_view import create_day_view
 from tests.conftest import forget
 from tests.support.beginnings import Begun
 from tests.support.fake_market import Fault
@@ -103,7 +102,6 @@ def test_each_kind_of_damage_is_healed_within_a_rotation_and_counted(
     shown = Overview().sessions(SESSIONS[-2:])
     assert [(each.audited, each.healed) for each in shown] == [(30, each["healed_histories"]) for each in facts]
     with writing() as connection:
-        create_day_view(connection, *SESSIONS[-2:])
         told = [page_facts(connection, session)["audits"] for session in SESSIONS[-2:]]
     assert sum(each["healed"] for each in told) == sum(differed.values())
     assert {row["symbol"] for each in told for row in each["rows"] if row["differed"]} == set(differed)
