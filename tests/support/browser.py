@@ -21,6 +21,8 @@ from urllib.request import Request, urlopen
 
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from tests.support import processes
+
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking",
@@ -56,7 +58,7 @@ class Browser:
     def __exit__(self, *error: object) -> None:
         with contextlib.suppress(Exception):
             self._socket.close()
-        self.process.kill()
+        processes.end_naming(self.folder)
         self.process.wait()
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.close()

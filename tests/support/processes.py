@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import pathlib
 import sys
 from collections.abc import Iterable
 
@@ -38,6 +39,11 @@ def end_since(before: frozenset[psutil.Process]) -> list[str]:
         found += [command for process in family if (command := told(process))]
         _kill(family)
     return found
+
+
+def end_naming(folder: pathlib.Path) -> None:
+    """Kill all below this process whose command line names the folder: a browser detaches some of its own."""
+    _kill([process for process in _below(psutil.Process()) if str(folder) in told(process)])
 
 
 def _below(process: psutil.Process) -> Iterable[psutil.Process]:
