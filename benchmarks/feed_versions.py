@@ -33,6 +33,7 @@ import redis_sync
 from pipeline.feed.comparison import Comparison
 from pipeline.feed.content import Feed, read_feed
 from pipeline.feed.hashes import Hashes, fields_of
+from tests.support.sending import end_half_sent
 from tests.support.servers import RedisServer
 
 #: Seconds that a reader may take for a version that nobody changes.
@@ -88,21 +89,6 @@ def while_comparing() -> None:
     Comparison.request = killing(55, Comparison.request)  # type: ignore[method-assign]
 
 
-def half_sent() -> None:
-    original = redis.connection.AbstractConnection.send_packed_command
-    sent: list[bytes] = []
-
-    def send(self: Any, command: Any, check_health: bool = True) -> None:
-        packed = b"".join(command)
-        if any(b"MULTI" in before for before in sent):
-            original(self, [packed[: len(packed) // 2]], check_health)
-            os.kill(os.getpid(), signal.SIGKILL)
-        original(self, [packed], check_health)
-        sent.append(packed)
-
-    redis.connection.AbstractConnection.send_packed_command = send  # type: ignore[method-assign]
-
-
 def behind_the_switch() -> None:
     Hashes.forget = killing(3, Hashes.forget)  # type: ignore[method-assign]
 
@@ -125,7 +111,7 @@ def sync_apart(feed: Feed, force_full: bool, disturb: Callable[[], None] | None)
 
 def disturbed(count: int) -> dict[int, Callable[[], None]]:
     """Which syncs are killed, and how: ordinary ones have odd numbers."""
-    return {count // 4 | 1: while_comparing, count // 2 & ~1: half_sent, count * 3 // 4 | 1: behind_the_switch}
+    return {count // 4 | 1: while_comparing, count // 2 & ~1: end_half_sent, count * 3 // 4 | 1: behind_the_switch}
 
 
 class Readers:

@@ -143,9 +143,8 @@ config.set("redis", "url", url)
 from pipeline.feed import sync as redis_sync
 from pipeline.feed.content import read_feed
 from pipeline.feed.server import connect
-from redis.connection import AbstractConnection
+from tests.support.sending import end_half_sent
 
-send, sent = AbstractConnection.send_packed_command, []
 calls = itertools.count(1)
 
 def last(*arguments):
@@ -153,16 +152,8 @@ def last(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*arguments)
 
-def half(self, packed, check_health=True):
-    packed = b"".join(packed)
-    if any(b"MULTI" in before for before in sent):
-        send(self, [packed[: len(packed) // 2]], check_health)
-        os.kill(os.getpid(), signal.SIGKILL)
-    send(self, [packed], check_health)
-    sent.append(packed)
-
 if function == "half":
-    AbstractConnection.send_packed_command = half
+    end_half_sent()
 else:
     original = operator.attrgetter(function)(pipeline)
     mock.patch(f"pipeline.{function}", last).start()
