@@ -41,29 +41,24 @@ def command(*words: str) -> bytes:
 
 
 def answers(client: Redis, requests: Iterable[bytes]) -> Iterator[bytes]:
-    """What the server answers to each request, which is a command or several. Raises redis-py's errors."""
-    connection = client.connection_pool.get_connection()
-    try:
-        yield from exchanged(connection, requests)
-    finally:
-        client.connection_pool.release(connection)
-
-
-def exchanged(connection: Any, requests: Iterable[bytes]) -> Iterator[bytes]:
-    """What the server answers to each request over one connection.
+    """What the server answers to each request, which is a command or several.
 
     A mark that the server has to repeat stands behind each: it parts the answers, whatever is in them. Nothing is tried
     again when the connection breaks. Raises redis-py's errors.
     """
     mark = uuid.uuid4().hex
     end = command("ECHO", mark)
-    with _to_the_end(connection):
-        stream, waiting = _parted(connection, value(mark)), 0
-        for group in chunks(requests, AT_ONCE):
-            connection.send_packed_command([end.join([*group, b""])])
+    connection = client.connection_pool.get_connection()
+    try:
+        with _to_the_end(connection):
+            stream, waiting = _parted(connection, value(mark)), 0
+            for group in chunks(requests, AT_ONCE):
+                connection.send_packed_command([end.join([*group, b""])])
+                yield from itertools.islice(stream, waiting)
+                waiting = len(group)
             yield from itertools.islice(stream, waiting)
-            waiting = len(group)
-        yield from itertools.islice(stream, waiting)
+    finally:
+        client.connection_pool.release(connection)
 
 
 def transacted(connection: Any, steps: Iterable[Step]) -> list[str]:

@@ -21,7 +21,7 @@ def scratch_folder(kind: str) -> Iterator[pathlib.Path]:
     folder = storage().root / "work" / kind / str(owner.this_process())
     for left in (folder, *abandoned()):
         shutil.rmtree(left, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder
     finally:
