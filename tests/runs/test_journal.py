@@ -290,7 +290,7 @@ def test_a_journal_of_another_host_is_taken_by_a_run_that_is_alone(data_dir, alo
 
 
 def test_a_pid_that_is_used_again_does_not_keep_a_journal(data_dir):
-    before = dataclasses.replace(this_process(), started=this_process().started - 100)
+    before = dataclasses.replace(this_process(), started=round(this_process().started - 100, 2))  # as a name holds it
     path = journal.journal_path(before)
     path.parent.mkdir(parents=True)
     path.write_text(line("a", None, 1.0))
