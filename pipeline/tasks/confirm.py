@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline import calendar
-from pipeline.config import market, quality, redis, storage
+from pipeline.config import quality, redis, storage
 from pipeline.database.connection import reading, writing
 from pipeline.errors import NotFinalError
 from pipeline.market.finality import final_at, provisional
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.daily import DailyPipeline
-from pipeline.tasks.prices import ask_further, collect, described
+from pipeline.tasks.prices import collect, described, judged
 from pipeline.tasks.redis_sync import FEED_STAGES
 from pipeline.tasks.stages import STAGES, stages_from
 
@@ -62,25 +62,20 @@ class ConfirmSession(SessionTask):
 
     def _ask(self, session: dt.date) -> tuple[int, dict[str, int]]:
         """Revise what is provisional of the session; the stages that rest on it open again in the same transaction."""
-        from pipeline.market.evidence import Evidence
         from pipeline.market.load import store_answers
         from pipeline.market.plan import confirmations
         from pipeline.market.staleness import stale_sessions
-        from pipeline.market.verdicts import judge
 
         with reading() as connection:
             requests = confirmations(connection, session)
         if not requests:
             return 0, {}
         folder = storage().root / "raw" / "prices" / f"{session}.final"
-        if not market().offline:
-            collect(requests, folder, self.say)
-        requests = ask_further(requests, folder, self.say)
-        with writing() as connection, Evidence(connection, folder, requests) as answers:
-            judge(answers)
+        collect(requests, folder, self.say)
+        with judged(requests, folder, self.say) as answers:
             changes = store_answers(answers)
-            if session in stale_sessions(connection):
-                _open_again(connection, session)
+            if session in stale_sessions(answers.connection):
+                _open_again(answers.connection, session)
         return len(requests), changes
 
     def _run_again(self, session: dt.date) -> None:

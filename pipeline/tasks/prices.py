@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import itertools
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.config import market, storage
@@ -46,9 +47,7 @@ class CollectPrices(SessionTask):
     priority = 80
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
-        from pipeline.market.evidence import Evidence
         from pipeline.market.load import store_answers
-        from pipeline.market.verdicts import judge
         from pipeline.sources.answers import set_aside_damaged
 
         check_rules()
@@ -58,9 +57,7 @@ class CollectPrices(SessionTask):
         audits = audit_due(sessions[-1], folder, self.say)
         requests = self._requests(sessions)
         collect(requests, folder, self.say)
-        requests = ask_further(requests, folder, self.say)
-        with writing() as connection, Evidence(connection, folder, requests) as answers:
-            judge(answers)
+        with judged(requests, folder, self.say) as answers:
             changes = store_answers(answers) | audits
             outcomes = {session: self._settle(answers, session) for session in sessions}
         if any(isinstance(outcome, SourceOutageError) for outcome in outcomes.values()):
@@ -116,28 +113,47 @@ def collect(requests: Sequence[BarRequest], folder: pathlib.Path, say: Say) -> N
         configured_source().collect(requests, folder, bar.advance)
 
 
-def ask_further(requests: list[BarRequest], folder: pathlib.Path, say: Say) -> list[BarRequest]:
-    """Ask for what the first answers make necessary: whole histories, and sessions that a few symbols lack.
+@contextlib.contextmanager
+def judged(requests: list[BarRequest], folder: pathlib.Path, say: Say) -> Iterator[Evidence]:
+    """The answers of the folder and the verdicts on them, in a transaction that the caller stores them in.
 
-    Returns the requests that the final judgement is about.
+    Before that, with nothing held open, what the first answers make necessary is asked for: whole histories, and
+    sessions that a few symbols lack. Then all of it is judged anew.
     """
-    from pipeline.market.adjustment import whole_histories
-    from pipeline.market.evidence import Evidence
-    from pipeline.market.verdicts import ASK_WHOLE, found, judge
     from pipeline.sources.answers import unanswered
 
-    with writing() as connection, Evidence(connection, folder, requests) as answers:
-        judge(answers)
-        restated = found(answers, ASK_WHOLE)
-        whole = whole_histories(connection, [r for r in requests if r.symbol in restated])
-        again = asked_too_early(answers, requests)
-    for symbol, evidence in restated.items():
-        logger.info("%s: %s; its whole history is fetched anew", symbol, evidence)
-    further = {request.symbol: request for request in [*again, *whole]}
+    with _judgement(requests, folder) as answers:
+        further = _further(answers, requests)
+        if not further:
+            yield answers
+            return
     collect([*further.values()], folder, say)
     for request in unanswered(folder, [*further.values()]):  # what was answered before is judged again
         del further[request.symbol]
-    return [further.get(request.symbol, request) for request in requests]
+    with _judgement([further.get(request.symbol, request) for request in requests], folder) as answers:
+        yield answers
+
+
+@contextlib.contextmanager
+def _judgement(requests: Sequence[BarRequest], folder: pathlib.Path) -> Iterator[Evidence]:
+    from pipeline.market.evidence import Evidence
+    from pipeline.market.verdicts import judge
+
+    with writing() as connection, Evidence(connection, folder, requests) as answers:
+        judge(answers)
+        yield answers
+
+
+def _further(answers: Evidence, requests: Sequence[BarRequest]) -> dict[str, BarRequest]:
+    """What is to be asked for because of the answers, by symbol."""
+    from pipeline.market.adjustment import whole_histories
+    from pipeline.market.verdicts import ASK_WHOLE, found
+
+    restated = found(answers, ASK_WHOLE)
+    for symbol, evidence in restated.items():
+        logger.info("%s: %s; its whole history is fetched anew", symbol, evidence)
+    whole = whole_histories(answers.connection, [r for r in requests if r.symbol in restated])
+    return {request.symbol: request for request in [*asked_too_early(answers, requests), *whole]}
 
 
 def asked_too_early(answers: Evidence, requests: Sequence[BarRequest]) -> list[BarRequest]:

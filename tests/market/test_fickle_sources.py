@@ -22,11 +22,9 @@ from pipeline import calendar
 from pipeline.config import market
 from pipeline.database.connection import migrate
 from pipeline.market.coverage import store_states
-from pipeline.market.evidence import Evidence
 from pipeline.market.load import store_answers
 from pipeline.market.plan import left_provisional, plan
 from pipeline.market.universe import snapshot_for
-from pipeline.market.verdicts import judge
 from pipeline.sources.protocol import BarRequest
 from pipeline.tasks import prices
 from tests.support.fickle_source import FickleSource, Killed
@@ -77,9 +75,7 @@ class Evenings:
             prices.collect(requests, folder, _say)
         finally:
             self.source.kill_after = None
-        requests = prices.ask_further(requests, folder, _say)
-        with self.writing(), Evidence(self.tables, folder, requests) as evidence:
-            judge(evidence)
+        with prices.judged(requests, folder, _say) as evidence:
             store_answers(evidence)
             store_states(evidence, session)
             if killed == "storing":
