@@ -1,25 +1,17 @@
-"""Sessions of the exchange, from exchange_calendars; every question about days and closes is asked here.
-
-exchange_calendars brings pandas, which costs half a second: it is imported on the first question, so that a rerun of
-a finished date never pays for it.
-"""
+"""Sessions of the exchange; every question about days and closes is asked here."""
 
 from __future__ import annotations
 
 import datetime as dt
 import functools
 import logging
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from pipeline.config import market
 from pipeline.errors import ConfigurationError, SessionNotSettledError, SessionOutOfRangeError
-
-if TYPE_CHECKING:
-    from exchange_calendars import ExchangeCalendar
+from pipeline.trading_hours import Hours, trading_hours
 
 NEW_YORK = ZoneInfo("America/New_York")
-FIRST_DAY = dt.date(1990, 1, 2)
 
 logger = logging.getLogger("pipeline")
 
@@ -37,25 +29,13 @@ def local(moment: dt.datetime) -> str:
 
 
 @functools.cache
-def exchange(code: str) -> ExchangeCalendar:
-    """The exchange's calendar from 1990 to a year from now.
-
-    Raises ConfigurationError for a code that exchange_calendars does not have.
-    """
-    import exchange_calendars
-    from exchange_calendars.errors import InvalidCalendarName
-
-    try:
-        return exchange_calendars.get_calendar(code, start=FIRST_DAY.isoformat())
-    except InvalidCalendarName as error:
-        raise ConfigurationError(
-            f"[market] calendar = {code}: exchange_calendars has no such exchange; NASDAQ's is XNAS"
-        ) from error
+def _hours(code: str) -> dict[dt.date, Hours]:
+    return trading_hours(code, now().date())
 
 
 @functools.cache
 def _session_list(code: str, closed: frozenset[dt.date]) -> tuple[dt.date, ...]:
-    return tuple(day for day in (stamp.date() for stamp in exchange(code).sessions) if day not in closed)
+    return tuple(day for day in _hours(code) if day not in closed)
 
 
 @functools.cache
@@ -133,14 +113,13 @@ def session_distance(first: dt.date, last: dt.date) -> int:
 
 def settled_at(session: dt.date) -> dt.datetime:
     """When the session's bars count as settled: its close (early closes included) plus the margin, in UTC."""
-    close = exchange(market().calendar).session_close(session.isoformat()).to_pydatetime()
+    close = dt.datetime.fromtimestamp(_hours(market().calendar)[session].closes, dt.UTC)
     return close + dt.timedelta(minutes=market().settle_minutes)
 
 
 def opens_at(session: dt.date) -> dt.datetime:
     """When trading of the session begins, in UTC."""
-    opened: dt.datetime = exchange(market().calendar).session_open(session.isoformat()).to_pydatetime()
-    return opened
+    return dt.datetime.fromtimestamp(_hours(market().calendar)[session].opens, dt.UTC)
 
 
 def latest_session() -> dt.date:
