@@ -44,7 +44,6 @@ class Group:
         self.new = [value(date).decode() for date in dates[new:]]
         self.dropped = dates[first : max(first, min(end, len(dates) - count))]
         self.comparison = Comparison(dates[first:end], last.version(), lifetime)
-        self.members: list[Entry] = []
         texts = list(itertools.chain(*version.items()))
         self._version = b"".join(map(value, texts))
         self._amending = b"*%d\r\n%b" % (4 + len(texts) + 2 * len(self.new), value("HSET"))
@@ -85,7 +84,8 @@ class Amendments:
     def __init__(self, hashes: Hashes, last: State) -> None:
         self._hashes = hashes
         self._last = last
-        self._groups: list[Group] = []
+        #: The name of each hash, as a word of a command.
+        self._pairs: list[tuple[Group, Entry, bytes]] = []
         #: By symbol REFUSED, AMENDED or UNCHANGED.
         self.outcomes: dict[str, int] = {}
 
@@ -95,25 +95,24 @@ class Amendments:
         Refused are those that hold something else than the replica now says of their dates, because of a correction, a
         split or a damage, say: they have to be made whole.
         """
-        self._groups = self._grouped(entries)
-        pairs = [(group, entry) for group in self._groups for entry in group.members]
-        requests = (group.comparison.request(self._hashes.name(entry.symbol)) for group, entry in pairs)
-        for (group, entry), answer in zip(pairs, answers(client, requests), strict=True):
+        self._pairs = [
+            (group, entry, value(self._hashes.name(entry.symbol)))
+            for group, members in self._grouped(entries) for entry in members
+        ]  # fmt: skip
+        requests = (group.comparison.request(name) for group, _, name in self._pairs)
+        for (group, entry, _), answer in zip(self._pairs, answers(client, requests), strict=True):
             self.outcomes[entry.symbol] = group.outcome(entry, answer)
 
-    def _grouped(self, entries: Iterable[Entry]) -> list[Group]:
-        alike: dict[Dates, Group] = {}
+    def _grouped(self, entries: Iterable[Entry]) -> Iterator[tuple[Group, list[Entry]]]:
+        alike: dict[Dates, list[Entry]] = {}
         before = self._last.version()
         version = {name: text for name, text in self._hashes.version.items() if before[name] != text}
         for entry in entries:
-            if entry.dates not in alike:
-                alike[entry.dates] = Group(entry.dates, entry.count, self._last, version, self._hashes.lifetime)
-            alike[entry.dates].members.append(entry)
-        return list(alike.values())
+            alike.setdefault(entry.dates, []).append(entry)
+        for dates, members in alike.items():
+            yield Group(dates, members[0].count, self._last, version, self._hashes.lifetime), members
 
     def writing(self) -> Iterator[Step]:
         """What brings the hashes that are right to the new version."""
-        for group in self._groups:
-            for entry in group.members:
-                name = value(self._hashes.name(entry.symbol))
-                yield from group.steps(name, entry, self.outcomes[entry.symbol])
+        for group, entry, name in self._pairs:
+            yield from group.steps(name, entry, self.outcomes[entry.symbol])

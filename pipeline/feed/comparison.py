@@ -26,9 +26,9 @@ class Comparison:
         self._version = b"\r\n" + b"".join(map(value, version.values()))
         self._end = b":%d\r\n:1\r\n" % len(fields)
 
-    def request(self, name: str) -> bytes:
-        """Commands for what a hash has, how much that is, and that it may live on."""
-        return value(name).join(self._parts)
+    def request(self, name: bytes) -> bytes:
+        """Commands for what the hash of a name has, how much that is, and that it may live on."""
+        return name.join(self._parts)
 
     def judge(self, answer: bytes, parts: Iterable[str], meta: str) -> int:
         """WRONG, OUTDATED or RIGHT, for the answer to the request. Raises redis-py's error when it was refused."""

@@ -6,6 +6,7 @@ server ought to answer, the bytes are compared as they come, and nothing is take
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import uuid
@@ -17,8 +18,10 @@ from pipeline.feed.server import chunks
 if TYPE_CHECKING:
     from redis import Redis
 
-#: Requests that are sent at once: the server works on them while the answers to those before are looked at.
-AT_ONCE = 50
+#: Requests that are sent at once, and how many times so many the server has before it while answers are looked at.
+AT_ONCE, AHEAD = 50, 2
+#: Steps of a transaction that are sent at once.
+STEPS = 200
 
 #: A command of a transaction, and what the server answers to it when all is as it was found to be.
 Step = tuple[bytes, str]
@@ -51,12 +54,13 @@ def answers(client: Redis, requests: Iterable[bytes]) -> Iterator[bytes]:
     connection = client.connection_pool.get_connection()
     try:
         with _to_the_end(connection):
-            stream, waiting = _parted(connection, value(mark)), 0
+            stream, sent = _parted(connection, value(mark)), collections.deque[int]()
             for group in chunks(requests, AT_ONCE):
                 connection.send_packed_command([end.join([*group, b""])])
-                yield from itertools.islice(stream, waiting)
-                waiting = len(group)
-            yield from itertools.islice(stream, waiting)
+                sent.append(len(group))
+                if len(sent) > AHEAD:
+                    yield from itertools.islice(stream, sent.popleft())
+            yield from itertools.islice(stream, sum(sent))
     finally:
         client.connection_pool.release(connection)
 
@@ -73,7 +77,7 @@ def transacted(connection: Any, steps: Iterable[Step]) -> list[str]:
     with _to_the_end(connection):
         connection.send_command("MULTI")
         connection.read_response()  # a server that refuses it would do each of the steps at once
-        for group in chunks(steps, AT_ONCE):
+        for group in chunks(steps, STEPS):
             connection.send_packed_command([b"".join(asked for asked, _ in group)])
             wanted += [answer for _, answer in group]
         connection.send_packed_command([command("EXEC") + command("ECHO", mark)])
