@@ -7,8 +7,9 @@ is done on each of them in turns, in a process of its own, so that a busy machin
 start of the process, and the memory at its highest. The ratio is that of the most years to the fewest: 1 is what a day
 should cost.
 
-`first load` is the load of the whole history into an empty database, `evaluate all years` the judgement of all of it:
-they grow, and their memory should not.
+`first load` is the load of the whole history into an empty database, `evaluate all years` the judgement of all of it,
+and `150 splits` replaces the whole histories of so many symbols: they grow, and their memory should not. `a month`
+collects the last 21 sessions, computes their indicators by TA-Lib in one process, and scans them one by one.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pipeline.calendar import session_before, sessions_between
 LAST = dt.date(2024, 2, 21)
 #: Symbols of the small collection, and sessions that a day asks for again.
 FEW, OVERLAP = 150, 5
+MONTH = 21
 
 #: A seeded market in SQL: closes between 10 and 110 that move by at most 4 % a session.
 BARS = """
@@ -88,31 +90,43 @@ def fill(symbols: int, days: Sequence[dt.date]) -> None:
             connection.execute(statement)
 
 
-def answer(folder: pathlib.Path, symbols: int, days: Sequence[dt.date]) -> list[Any]:
-    """Answers as a source lands them, for the span of the days; the requests that they answer."""
+def answer(folder: pathlib.Path, symbols: int, days: Sequence[dt.date], split: int = 1, skipped: int = 0) -> list[Any]:
+    """Answers as a source lands them, for the span of the days; the requests that they answer.
+
+    With a `split` the last of the days has one, and the bars are on the basis after it. The first `skipped` symbols
+    are left out.
+    """
     import duckdb
 
     from pipeline.sources.protocol import BarRequest
 
     folder.mkdir(parents=True, exist_ok=True)
-    nothing = "NULL::VARCHAR AS reason, NULL::DOUBLE AS dividend, NULL::DOUBLE AS split_ratio"
+    nothing = "NULL::VARCHAR AS reason, NULL::DOUBLE AS dividend"
     with duckdb.connect(config={"memory_limit": "300MB"}) as connection:  # the memory that counts is that of the work
         connection.execute(
             f"""
             COPY (
                 SELECT symbol, $first::DATE AS asked_from, $last::DATE AS asked_to, 'ok' AS status, now() AS fetched_at,
-                       * EXCLUDE (symbol, volume), volume::BIGINT AS volume, {nothing}
-                FROM ({BARS})
+                       date, open / $split AS open, high / $split AS high, low / $split AS low, close / $split AS close,
+                       (volume * $split)::BIGINT AS volume, {nothing},
+                       CASE WHEN $split > 1 AND date = $last THEN $split::DOUBLE END AS split_ratio
+                FROM ({BARS}) WHERE symbol >= $from
             ) TO '{folder / "batch-00000.parquet"}' (FORMAT parquet)
             """,
-            {"symbols": symbols, "days": list(days), "first": days[0], "last": days[-1]},
-        )
-    return [BarRequest(f"S{number:05d}", days[0], days[-1]) for number in range(symbols)]
+            {"symbols": symbols, "days": list(days), "first": days[0], "last": days[-1], "split": split,
+             "from": _name(skipped)},
+        )  # fmt: skip
+    return [BarRequest(_name(number), days[0], days[-1]) for number in range(skipped, symbols)]
 
 
-def load(folder: pathlib.Path, requests: Sequence[Any]) -> None:
-    """What CollectPrices does with answers that have landed."""
+def _name(number: int) -> str:
+    return f"S{number:05d}"
+
+
+def load(folder: pathlib.Path, requests: Sequence[Any], sessions: Sequence[dt.date] = ()) -> None:
+    """What CollectPrices does with answers that have landed, of sessions that are listed."""
     from pipeline.database.connection import writing
+    from pipeline.market.coverage import store_states
     from pipeline.market.evidence import Evidence
     from pipeline.market.load import store_answers
     from pipeline.market.verdicts import judge
@@ -120,6 +134,8 @@ def load(folder: pathlib.Path, requests: Sequence[Any]) -> None:
     with writing() as connection, Evidence(connection, folder, requests) as evidence:
         judge(evidence)
         store_answers(evidence)
+        for session in sessions:
+            store_states(evidence, session)
 
 
 def collect(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
@@ -128,13 +144,53 @@ def collect(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
     return lambda: load(folder, requests)
 
 
+def split(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
+    """A split of the next few symbols, 2 for 1 on the last day, whose whole histories come on the new basis."""
+    from pipeline.database.connection import reading
+
+    with reading() as connection:
+        ((done,),) = connection.execute("SELECT count(DISTINCT symbol) FROM basis_changes").fetchall()
+    folder = pathlib.Path(tempfile.mkdtemp(dir=os.environ["GROWTH_FOLDER"]))
+    requests = answer(folder, min(done + FEW, symbols), days, split=2, skipped=done)
+
+    def work() -> None:
+        load(folder, requests)
+        with reading() as connection:
+            changed = connection.execute("SELECT count(DISTINCT symbol) FROM basis_changes").fetchall()
+        assert changed == [(done + len(requests),)], f"{changed} symbols are on another basis"
+
+    return work
+
+
+def month(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
+    """The last 21 sessions, as if they had not been run: collected, computed and scanned."""
+    from pipeline.database.connection import reading, writing
+    from pipeline.watchlist.hits import day_view, watchlist_rows
+    from pipeline.watchlist.scans import configured_scans
+
+    before, last = days[-MONTH - 1], days[-MONTH:]
+    with writing() as connection:
+        for table in ("stock_data", "price_coverage", "technical_indicators"):
+            connection.execute(f"DELETE FROM {table} WHERE date > ?", [before])
+        connection.execute("UPDATE price_ranges SET last_asked = ?", [before])
+    folder = pathlib.Path(tempfile.mkdtemp(dir=os.environ["GROWTH_FOLDER"]))
+    requests = answer(folder, symbols, days[-MONTH - OVERLAP :])
+
+    def work() -> None:
+        load(folder, requests, last)
+        compute(last, folder)
+        with reading() as connection:
+            for session in last:
+                view = day_view(connection, session)
+                assert view.num_rows == symbols, f"{view.num_rows} symbols in the view of {session}"
+                watchlist_rows(view, configured_scans())
+
+    return work
+
+
 def compute_again(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]:
     """The indicators of a day on which yesterday's bars of all symbols were put right; by TA-Lib in this process."""
-    import pyarrow.parquet as pq
-
     from pipeline.database.connection import writing
-    from pipeline.indicators import kernel
-    from pipeline.indicators.bars import export_bars, load_indicators
 
     folder = pathlib.Path(tempfile.mkdtemp(dir=os.environ["GROWTH_FOLDER"]))
     with writing() as connection:
@@ -149,14 +205,22 @@ def compute_again(symbols: int, days: Sequence[dt.date]) -> Callable[[], object]
             {"day": days[-2]},
         )
 
-    def work() -> None:
-        with writing() as connection:
-            export_bars(connection, days[-1:], folder)
-            for path in folder.glob("bucket-*.parquet"):
-                pq.write_table(kernel.compute(pq.read_table(path)), folder / f"values-{path.name}")
-            load_indicators(connection, days[-1:], _values(folder))
+    return lambda: compute(days[-1:], folder)
 
-    return work
+
+def compute(sessions: Sequence[dt.date], folder: pathlib.Path) -> None:
+    """What ComputeIndicators does, without Spark."""
+    import pyarrow.parquet as pq
+
+    from pipeline.database.connection import writing
+    from pipeline.indicators import kernel
+    from pipeline.indicators.bars import export_bars, load_indicators
+
+    with writing() as connection:
+        export_bars(connection, sessions, folder)
+        for path in folder.glob("bucket-*.parquet"):
+            pq.write_table(kernel.compute(pq.read_table(path)), folder / f"values-{path.name}")
+        load_indicators(connection, sessions, _values(folder))
 
 
 def _values(folder: pathlib.Path) -> pathlib.Path:
@@ -218,6 +282,8 @@ WORK: dict[str, Callable[[int, Sequence[dt.date]], Callable[[], object]]] = {
     "scan a day": scan,
     "evaluate a year": evaluate,
     "evaluate all years": evaluate_all,
+    "a month": month,
+    "150 splits": split,
     "first load": collect,
 }
 
