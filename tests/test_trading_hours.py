@@ -9,6 +9,7 @@ import sys
 import exchange_calendars
 import pytest
 
+from pipeline import calendar
 from pipeline import trading_hours as module
 from pipeline.errors import ConfigurationError
 from pipeline.trading_hours import AHEAD, Hours, trading_hours
@@ -48,7 +49,7 @@ def test_they_are_those_of_exchange_calendars(kept):
 
 
 def test_a_second_process_needs_neither_the_library_nor_pandas(kept):
-    trading_hours("XNAS", dt.date.today())
+    trading_hours("XNAS", calendar.now().date())
     program = (
         "import sys; from pipeline import calendar; print(calendar.latest_session()); "
         "print({'pandas', 'exchange_calendars'} & set(sys.modules))"

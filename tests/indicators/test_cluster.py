@@ -12,11 +12,14 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.fs import FileSelector
 
 from pipeline.indicators import kernel
+from pipeline.indicators.spark.handover import exchanged
 from pipeline.indicators.spark.submit import SparkJob
 from pipeline.tasks.indicators import ComputeIndicators
 from tests.indicators.spark.test_submit import BUSY, Installation
+from tests.support.buckets import buckets
 from tests.support.cluster import Cluster
 from tests.support.runs import wait_until
 
@@ -34,12 +37,19 @@ class Indicators(SparkJob):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def in_buckets(tmp_path_factory):
+    """What the environment says of a server of object storage that has the bucket `exchange`; and its files."""
+    with buckets("exchange") as server:
+        yield server.environment(tmp_path_factory.mktemp("keys")), server.storage
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, in_buckets):
     folder = tmp_path_factory.mktemp("a cluster")
     config = luigi.configuration.get_config()
     before = config.get("storage", "data_dir", None)
     config.set("storage", "data_dir", str(folder / "data"))
-    with Cluster(folder / "cluster", workers=2) as running:
+    with Cluster(folder / "cluster", workers=2, given=in_buckets[0]) as running:
         yield running
         assert running.stop() == [128 + signal.SIGTERM] * 3
     if before is None:
@@ -98,6 +108,31 @@ def test_the_same_bytes_as_on_this_machine_from_both_workers(cluster, data_dir, 
     worked = [{path.name for path in (folder / application["id"]).iterdir()} & busy for folder in cluster.folders]
     assert [len(executors) for executors in worked] == [1, 1]
     assert worked[0] != worked[1]
+
+
+def test_the_same_bytes_from_object_storage(cluster, in_buckets, data_dir, tmp_path, settings, monkeypatch):
+    environment, storage = in_buckets
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    arguments = ["--indicators", ",".join(kernel.INDICATORS)]
+    for place, master in (("here", "local[*]"), ("there", cluster.master)):
+        (tmp_path / place).mkdir()
+        write_bars(tmp_path / place / "input")
+        settings("spark", master=master, **SETTINGS)
+        settings("spark_runtime", exchange="" if place == "here" else "s3://exchange/jobs")
+        with exchanged(tmp_path / place) as seen:
+            Indicators().submit([f"{seen}/input", f"{seen}/output", *arguments])
+            if place == "there":
+                written = storage.get_file_info(FileSelector("exchange/jobs", recursive=True))
+                assert sum(file.base_name.startswith("part-") for file in written) == BUCKETS
+    here, there = (
+        {path.name: path.read_bytes() for path in (tmp_path / place / "output").iterdir()}
+        for place in ("here", "there")
+    )
+    assert len(here) == BUCKETS + 1
+    assert there == here
+    assert cluster.state()["completedapps"][-1]["state"] == "FINISHED"
+    assert not [file for file in storage.get_file_info(FileSelector("exchange", recursive=True)) if file.is_file]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])

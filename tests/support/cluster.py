@@ -10,6 +10,7 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
@@ -24,10 +25,14 @@ PAGE = re.compile(r"Successfully started service '(?:MasterUI|WorkerUI)' on port
 
 
 class Cluster:
-    """`master` is what `[spark] master` takes; `folders` are the workers' own, with a folder for each application."""
+    """`master` is what `[spark] master` takes; `folders` are the workers' own, with a folder for each application.
 
-    def __init__(self, folder: pathlib.Path, workers: int) -> None:
+    The daemons, and so what they start, have nothing of our environment but what is `given`.
+    """
+
+    def __init__(self, folder: pathlib.Path, workers: int, given: Mapping[str, str]) -> None:
         self.folder = folder
+        self._given = given
         self.folders = [folder / f"worker-{number}" for number in range(workers)]
         self._daemons: list[subprocess.Popen[bytes]] = []
 
@@ -61,6 +66,7 @@ class Cluster:
 
     def _daemon(self, name: str, program: str, *options: str) -> subprocess.Popen[bytes]:
         environment = {
+            **self._given,
             "PATH": os.environ["PATH"],
             "JAVA_HOME": str(java_runtime().home),
             "SPARK_LOCAL_IP": "127.0.0.1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import json
 import math
 import os
@@ -20,8 +21,8 @@ import psutil
 import pyarrow as pa
 from luigi.execution_summary import LuigiStatusCode
 
-from pipeline import calendar
-from pipeline.config import ROOT
+from pipeline import calendar, trading_hours
+from pipeline.config import ROOT, storage
 from pipeline.database.connection import writing
 from pipeline.database.schema import MARKERS
 from pipeline.runs.worker import RunFactory
@@ -113,8 +114,17 @@ def run_here(*tasks: luigi.Task) -> bool:
     return ended.status in (LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY)
 
 
+@functools.cache
+def keep_trading_hours(data_dir: pathlib.Path) -> None:
+    """Leave there what an earlier run would have left: without it, each run loads the library of calendars."""
+    kept = data_dir / trading_hours._path("XNAS").relative_to(storage().root)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps([[day.toordinal(), *hours] for day, hours in calendar._hours("XNAS").items()]))
+
+
 def options(market: SmallMarket, data_dir: pathlib.Path) -> list[str]:
     """Settings of the command line that send a run to a fake market."""
+    keep_trading_hours(data_dir)
     return [
         "--nasdaq-base-url", market.url, "--yahoo-base-url", market.url, "--storage-data-dir", str(data_dir),
         "--nasdaq-min-symbols", "20", "--yahoo-requests-per-second", "1000", "--quality-min-coverage", "0.95",
