@@ -1,6 +1,6 @@
 """What grows with the history that is stored: the same work on few years and on many, in one run.
 
-    python benchmarks/growth.py [--symbols 2270] [--years 1 5] [--rounds 3] [--memory 1.2]
+    python benchmarks/growth.py [--symbols 2270] [--years 1 5] [--rounds 3] [--memory 1.0]
 
 For each number of years a database is made with so many bars, indicators, listings and states. Then each piece of work
 is done on each of them in turns, in a process of its own, so that a busy machine is busy for all: seconds without the
@@ -342,7 +342,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=2270)
     parser.add_argument("--years", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", default="1.2", help="[storage] memory_gb")
+    parser.add_argument("--memory", default="1.0", help="[storage] memory_gb")
     parser.add_argument("--only", nargs="*", choices=WORK, default=[])
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)

@@ -185,7 +185,7 @@ def feed(given: argparse.Namespace, folder: pathlib.Path) -> Seconds:
         found = redis_sync.rounds(server, given.rounds)
     finally:
         server.kill()
-    seconds = {name: [took for took, *_ in measured] for name, measured in found.items()}
+    seconds = {name: [cost.elapsed / 1000 for cost in measured] for name, measured in found.items()}
     whole = [read + full for read, full in zip(seconds["read"], seconds["full"], strict=True)]
     return {OURS: whole, "bare pipelining": seconds["bare"]}
 

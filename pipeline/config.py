@@ -166,7 +166,7 @@ class storage(Section):
         default=60.0, description="seconds to wait for another process that has the database open"
     )
     memory_gb = luigi.FloatParameter(
-        default=1.2,
+        default=1.0,
         description="GB of memory that DuckDB may take; what does not fit goes to work/duckdb for the moment",
     )
 
