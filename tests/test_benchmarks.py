@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pathlib
 import re
-import time
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest

@@ -70,7 +70,7 @@ def test_a_path_that_is_set_and_no_file_is_an_error(market, tmp_path, name, says
     assert says in said
     assert "Traceback" not in said
     assert market.total == 0
-    assert not (tmp_path / "data").exists()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cache"]
     answer = subprocess.run(
         [str(pathlib.Path(sys.executable).with_name("pipeline")), "status"],
         env=environment(tmp_path, LUIGI_CONFIG_PATH=path), capture_output=True, text=True, check=False,
@@ -178,7 +178,7 @@ def test_a_value_on_the_command_line_is_refused_before_anything_is_done(market, 
     )  # fmt: skip
     assert code == 40, said
     assert "[retention] backups = 0: it must be at least 1" in said
-    assert not (tmp_path / "data").exists()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cache"]
 
 
 @pytest.mark.parametrize(
