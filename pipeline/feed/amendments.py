@@ -84,8 +84,8 @@ class Amendments:
     def __init__(self, hashes: Hashes, last: State) -> None:
         self._hashes = hashes
         self._last = last
-        #: The name of each hash, as a word of a command.
-        self._pairs: list[tuple[Group, Entry, bytes]] = []
+        #: What brings the hashes that are right to the new version.
+        self.steps: list[Step] = []
         #: By symbol REFUSED, AMENDED or UNCHANGED.
         self.outcomes: dict[str, int] = {}
 
@@ -95,13 +95,14 @@ class Amendments:
         Refused are those that hold something else than the replica now says of their dates, because of a correction, a
         split or a damage, say: they have to be made whole.
         """
-        self._pairs = [
+        pairs = [
             (group, entry, value(self._hashes.name(entry.symbol)))
             for group, members in self._grouped(entries) for entry in members
         ]  # fmt: skip
-        requests = (group.comparison.request(name) for group, _, name in self._pairs)
-        for (group, entry, _), answer in zip(self._pairs, answers(client, requests), strict=True):
-            self.outcomes[entry.symbol] = group.outcome(entry, answer)
+        requests = (group.comparison.request(name) for group, _, name in pairs)
+        for (group, entry, name), answer in zip(pairs, answers(client, requests), strict=True):
+            outcome = self.outcomes[entry.symbol] = group.outcome(entry, answer)
+            self.steps += group.steps(name, entry, outcome)  # made here, while the server looks up the next ones
 
     def _grouped(self, entries: Iterable[Entry]) -> Iterator[tuple[Group, list[Entry]]]:
         alike: dict[Dates, list[Entry]] = {}
@@ -111,8 +112,3 @@ class Amendments:
             alike.setdefault(entry.dates, []).append(entry)
         for dates, members in alike.items():
             yield Group(dates, members[0].count, self._last, version, self._hashes.lifetime), members
-
-    def writing(self) -> Iterator[Step]:
-        """What brings the hashes that are right to the new version."""
-        for group, entry, name in self._pairs:
-            yield from group.steps(name, entry, self.outcomes[entry.symbol])

@@ -60,7 +60,7 @@ def switch(
         pipe.watch(last_update)
         if pipe.get(last_update) != before:
             raise redis.WatchError
-        steps = itertools.chain(_renames(hashes, changes), amendments.writing(), announcement)
+        steps = itertools.chain(_renames(hashes, changes), amendments.steps, announcement)
         lost = transacted(pipe.connection, steps)
     except redis.WatchError:
         client.ping()  # a connection that breaks is reported as another's write, too

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 #: Requests that are sent at once, and how many times so many the server has before it while answers are looked at.
-AT_ONCE, AHEAD = 50, 2
+AT_ONCE, AHEAD = 50, 3
 #: Steps of a transaction that are sent at once.
 STEPS = 200
 
