@@ -79,3 +79,6 @@ def _keep(code: str, known: dict[dt.date, Hours]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_text(json.dumps([[day.toordinal(), *hours] for day, hours in known.items()]))
             os.replace(temporary, path)
+            for other in path.parent.glob(f"{code}-*.json"):  # of a release that was there before
+                if other != path:
+                    other.unlink()

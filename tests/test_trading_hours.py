@@ -80,6 +80,7 @@ def test_another_release_is_asked_anew(kept, asked, monkeypatch):
     monkeypatch.setattr(module.importlib.metadata, "version", lambda name: "99.0")
     trading_hours("XNAS", TODAY)
     assert len(asked) == 2
+    assert [path.name for path in kept.parent.iterdir()] == ["XNAS-99.0.json"]
 
 
 def test_a_question_makes_no_folder(data_dir, asked):
