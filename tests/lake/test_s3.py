@@ -7,33 +7,41 @@ from collections.abc import Callable, Iterator
 
 import pyarrow.fs
 import pytest
+from pyiceberg.utils.config import Config
 
 from pipeline.lake import expiry
 from pipeline.lake.catalog import open_catalog, sqlite_path
 from pipeline.lake.tables import TABLES
 from tests.lake.test_publication import change, in_the_database, in_the_lake, publish, snapshots, stored  # noqa: F401
-from tests.support.buckets import KEY, REGION, SECRET, buckets
+from tests.support.buckets import KEY, REGION, SECRET, Buckets, buckets
 from tests.support.stored_market import LAST
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def bucket(
+def server(
     stored: None,  # noqa: F811  # the market that is published
     settings: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[pyarrow.fs.FileSystem]:
-    """An empty bucket that pyiceberg is told of by its own settings."""
-    with buckets("lake") as server:
-        told = {"ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": SECRET, "REGION": REGION, "ENDPOINT": server.address}
-        for name, value in told.items():
-            monkeypatch.setenv(f"PYICEBERG_CATALOG__PIPELINE__S3__{name}", value)
+) -> Iterator[Buckets]:
+    """An empty bucket, where the warehouse is."""
+    with buckets("lake") as running:
         settings("publish", warehouse="s3://lake/tables", snapshot_days=0)
-        yield server.storage
+        yield running
 
 
-def test_a_bucket_holds_what_the_database_does(bucket: pyarrow.fs.FileSystem, data_dir: pathlib.Path) -> None:
+def configure(patch: pytest.MonkeyPatch, catalog: str, server: Buckets, **more: str) -> None:
+    """Tell pyiceberg of a catalog, and of the bucket, as its users do."""
+    keys = {"ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": SECRET, "REGION": REGION, "ENDPOINT": server.address}
+    for name, value in {**{f"S3__{name}": value for name, value in keys.items()}, **more}.items():
+        patch.setenv(f"PYICEBERG_CATALOG__{catalog}__{name}", value)
+    patch.setattr("pyiceberg.catalog._ENV_CONFIG", Config())  # which a program has read when it began
+
+
+def test_a_bucket_holds_what_the_database_does(
+    server: Buckets, data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(monkeypatch, "PIPELINE", server)
     publish()
     change("UPDATE stock_data SET close = 1 WHERE date = ?", LAST)
     assert publish("two")["bars"] == 1
@@ -41,7 +49,25 @@ def test_a_bucket_holds_what_the_database_does(bucket: pyarrow.fs.FileSystem, da
         assert in_the_lake(table.name) == in_the_database(table.name)
     assert snapshots("bars") == ["one", "two"]
     assert sqlite_path().is_relative_to(data_dir), "the catalog cannot lie in a bucket"
-    found = bucket.get_file_info(pyarrow.fs.FileSelector("lake/tables", recursive=True))
+    found = server.storage.get_file_info(pyarrow.fs.FileSelector("lake/tables", recursive=True))
     assert any(file.path.endswith(".parquet") for file in found)
     assert expiry.expire(open_catalog()) > 0
     assert in_the_lake("bars") == in_the_database("bars")
+
+
+def test_a_catalog_of_another_kind_holds_it_too(
+    server: Buckets, data_dir: pathlib.Path, settings: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": SECRET, "REGION": REGION, "ENDPOINT": server.address}
+    glue = {f"GLUE__{name}": value for name, value in keys.items()}
+    configure(monkeypatch, "COMPANY", server, TYPE="glue", WAREHOUSE="s3://lake/tables", **glue)
+    settings("publish", catalog="company")
+    publish()
+    change("UPDATE stock_data SET close = 1 WHERE date = ?", LAST)
+    assert publish("two")["bars"] == 1
+    assert publish("three")["bars"] == 0
+    for table in TABLES:
+        assert in_the_lake(table.name) == in_the_database(table.name)
+    assert snapshots("bars") == ["one", "two"]
+    assert type(open_catalog()).__name__ == "GlueCatalog"
+    assert not sqlite_path().exists()
