@@ -17,22 +17,7 @@ from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.replica import manifest_path, publish, replica_path
 from pipeline.database.schema import TABLES
 from pipeline.errors import ReplicaError
-
-DAY = dt.date(2024, 2, 16)
-
-
-def add_bars(count, day=DAY):
-    with writing() as connection:
-        connection.execute(
-            "INSERT INTO stock_data (symbol, date, open, high, low, close, volume, fetched_at) "
-            "SELECT 'S' || i, ?, 1, 1, 1, 1, 1, now() FROM range(?) t(i)",
-            [day, count],
-        )
-
-
-def bars_in(path):
-    with reading(path) as connection:
-        return connection.execute("SELECT count(*) FROM stock_data").fetchone()[0]
+from tests.support.bars import DAY, add_bars, bars_in
 
 
 @pytest.fixture

@@ -5,10 +5,13 @@ from collections import Counter
 
 import pytest
 
+from pipeline.calendar import session_before
+from pipeline.market import verdicts
 from pipeline.tasks.prices import CollectPrices, asked_too_early
 from tests.support.fake_market import Fault
 from tests.support.judging import EVENING, answer, judged, list_symbol
 from tests.support.runs import results, run_here
+from tests.support.small_market import SPLIT, SPLIT_DAY
 
 BEFORE, DAY, AFTER = dt.date(2024, 2, 14), dt.date(2024, 2, 15), dt.date(2024, 2, 16)
 
@@ -92,3 +95,29 @@ def test_symbols_whose_session_is_listed_and_not_there_yet_are_asked_again_at_on
     found = asked_too_early(judged(tables, tmp_path, answers), [each.request for each in answers])
     assert [request.symbol for request in found] == again
     assert {request.not_before for request in found} <= {EVENING + dt.timedelta(microseconds=1)}
+
+
+@pytest.fixture
+def judgements(monkeypatch):
+    """A list that gets an entry for each time that answers are judged."""
+    made, judge = [], verdicts.judge
+    monkeypatch.setattr(verdicts, "judge", lambda evidence: (made.append(evidence), judge(evidence)))
+    return made
+
+
+def test_answers_that_make_nothing_further_necessary_are_judged_once(here, data_dir, judgements):
+    here.as_of = DAY
+    assert run_here(CollectPrices(date=DAY))
+    assert len(judgements) == 1
+
+
+def test_answers_are_judged_anew_when_they_made_further_ones_necessary(here, data_dir, judgements):
+    for day in (session_before(SPLIT_DAY, 2), session_before(SPLIT_DAY)):  # the second asks for whole histories again
+        here.as_of = day
+        assert run_here(CollectPrices(date=day))
+    here.as_of = SPLIT_DAY
+    judgements.clear()
+    here.requests.clear()
+    assert run_here(CollectPrices(date=SPLIT_DAY))
+    assert len(judgements) == 2
+    assert [symbol for symbol, times in here.requests.items() if times > 1] == [SPLIT]  # for its whole history
