@@ -137,7 +137,10 @@ def _store_disputes(evidence: Evidence) -> int:
 
 
 def _store_actions(evidence: Evidence) -> None:
-    """Replace all actions of the spans that were taken over: one that was withdrawn or moved goes."""
+    """Replace all actions of the spans that were taken over: one that was withdrawn or moved goes.
+
+    An older answer tells of those of the bars that it adds, since nobody else has told of these days.
+    """
     evidence.make(
         "believed_answers",
         f"""
@@ -157,8 +160,11 @@ def _store_actions(evidence: Evidence) -> None:
             f"""
             INSERT INTO corporate_actions BY NAME
             SELECT symbol, date, '{kind}' AS kind, any_value({column}) AS value
-            FROM judged_bars SEMI JOIN believed_answers USING (symbol)
-            WHERE {column} IS NOT NULL AND rule IS NULL GROUP BY symbol, date
+            FROM judged_bars
+            WHERE {column} IS NOT NULL AND rule IS NULL
+              AND (symbol IN (SELECT symbol FROM believed_answers)
+                   OR (symbol, date) IN (SELECT (symbol, date) FROM bar_changes WHERE change = 'added'))
+            GROUP BY symbol, date
             """
         )
 

@@ -144,6 +144,17 @@ def test_an_older_answer_adds_what_is_not_stored_and_changes_nothing(
     assert closes(tables) == NEW
 
 
+def test_an_older_answer_tells_of_the_actions_of_the_bars_that_it_adds(
+    tables: duckdb.DuckDBPyConnection, say: Say
+) -> None:
+    """Of the day before a newer answer has told, and it knows of no dividend any more."""
+    tables.execute("UPDATE price_ranges SET answered_at = ?", [EVENING + dt.timedelta(seconds=1)])
+    for _ in range(2):
+        assert say(week(), dividends={DAYS[-2]: 0.7, LAST: 0.5}, splits={LAST: 1.05})[:2] == ("older", "add")
+        found = tables.execute("SELECT date, kind, value FROM corporate_actions ORDER BY kind").fetchall()
+        assert found == [(LAST, "dividend", 0.5), (LAST, "split", 1.05)]
+
+
 def test_an_older_answer_on_another_basis_adds_nothing(tables: duckdb.DuckDBPyConnection, say: Say) -> None:
     tables.execute("UPDATE price_ranges SET answered_at = ?", [EVENING + dt.timedelta(seconds=1)])
     assert say(week(4.0, 412.0))[:2] == ("older_on_another_basis", "refuse")
