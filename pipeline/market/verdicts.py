@@ -7,7 +7,7 @@ An answer is a claim. It is held against the bars stored, the listing of the sam
 |---|---|
 | take over | new bars and bars that differ are stored, and the actions of the span replaced |
 | replace | the same, for a whole history: stored bars that the answer lacks go, too |
-| add | an older answer than one that was taken over: only bars that are not stored yet |
+| add | an older answer than one that was taken over: only bars that are not stored yet, and their actions |
 | ask whole | the whole history is asked for; nothing is stored of this answer |
 | keep | what is stored stays; the symbol ends the session as failed, with the reason, and is asked for again |
 | refuse | there is no answer to store; the state says why |
