@@ -149,6 +149,10 @@ def _store_actions(evidence: Evidence) -> None:
         WHERE v.verdict IN ('{TAKE_OVER}', '{REPLACE}')
         """,
     )
+    evidence.make(
+        "added_late",
+        f"SELECT c.symbol, c.date FROM bar_changes c JOIN verdicts v USING (symbol) WHERE v.verdict = '{ADD}'",
+    )
     evidence.execute(
         """
         DELETE FROM corporate_actions c USING believed_answers a
@@ -163,7 +167,7 @@ def _store_actions(evidence: Evidence) -> None:
             FROM judged_bars
             WHERE {column} IS NOT NULL AND rule IS NULL
               AND (symbol IN (SELECT symbol FROM believed_answers)
-                   OR (symbol, date) IN (SELECT (symbol, date) FROM bar_changes WHERE change = 'added'))
+                   OR (symbol, date) IN (SELECT (symbol, date) FROM added_late))
             GROUP BY symbol, date
             """
         )
