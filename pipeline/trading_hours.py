@@ -34,11 +34,13 @@ def trading_hours(code: str, today: dt.date) -> dict[dt.date, Hours]:
 
     Raises ConfigurationError for a code that exchange_calendars does not have.
     """
-    kept = _kept(code)
+    path = _path(code)
+    kept = _kept(path)
     if kept and max(kept) >= today + AHEAD:
         return kept
     known = _of_library(code)
-    _keep(code, known)
+    if storage().root.is_dir():  # a question makes no folder
+        _keep(path, known)
     return known
 
 
@@ -62,23 +64,21 @@ def _path(code: str) -> pathlib.Path:
     return storage().root / "cache" / "trading_hours" / f"{code}-{release}.json"
 
 
-def _kept(code: str) -> dict[dt.date, Hours]:
+def _kept(path: pathlib.Path) -> dict[dt.date, Hours]:
     """What an earlier process has kept; nothing where that cannot be read, as after a power cut."""
     with contextlib.suppress(OSError, ValueError, TypeError):
-        rows = json.loads(_path(code).read_bytes())
+        rows = json.loads(path.read_bytes())
         return {dt.date.fromordinal(day): Hours(*hours) for day, *hours in rows}
     return {}
 
 
-def _keep(code: str, known: dict[dt.date, Hours]) -> None:
-    """Keep them for others, where there is a folder of ours that this user may write to."""
-    path = _path(code)
+def _keep(path: pathlib.Path, known: dict[dt.date, Hours]) -> None:
+    """Keep them for others, where this user may write; whole or not at all, and not synced, since nothing is lost."""
     temporary = path.with_name(f".{path.name}!{os.getpid()}.partial")
-    if storage().root.is_dir():
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps([[day.toordinal(), *hours] for day, hours in known.items()]))
-            os.replace(temporary, path)
-            for other in path.parent.glob(f"{code}-*.json"):  # of a release that was there before
-                if other != path:
-                    other.unlink()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps([[day.toordinal(), *hours] for day, hours in known.items()]))
+        os.replace(temporary, path)
+        for other in path.parent.glob(f"{path.name.partition('-')[0]}-*.json"):  # of a release that was there before
+            if other != path:
+                other.unlink()

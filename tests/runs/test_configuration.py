@@ -63,14 +63,14 @@ def test_a_path_that_is_set_and_no_file_is_an_error(market, tmp_path, name, says
     written(tmp_path, "")
     path = str(tmp_path / name) if name else ""
     code, said = run_luigi(
-        "DailyPipeline", "--date", "2024-02-16", *options(market, tmp_path / "data"),
+        "DailyPipeline", "--date", "2024-02-16", *options(market, tmp_path / "data", is_new=True),
         home=tmp_path, LUIGI_CONFIG_PATH=path,
     )  # fmt: skip
     assert code == 40, said
     assert says in said
     assert "Traceback" not in said
     assert market.total == 0
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cache"]
+    assert not (tmp_path / "data").exists()
     answer = subprocess.run(
         [str(pathlib.Path(sys.executable).with_name("pipeline")), "status"],
         env=environment(tmp_path, LUIGI_CONFIG_PATH=path), capture_output=True, text=True, check=False,
@@ -173,12 +173,12 @@ def test_the_edges_of_the_bounds_are_taken(settings):
 
 def test_a_value_on_the_command_line_is_refused_before_anything_is_done(market, tmp_path):
     code, said = run_luigi(
-        "DailyPipeline", "--date", "2024-02-16", *options(market, tmp_path / "data"), "--retention-backups", "0",
-        home=tmp_path,
+        "DailyPipeline", "--date", "2024-02-16", *options(market, tmp_path / "data", is_new=True),
+        "--retention-backups", "0", home=tmp_path,
     )  # fmt: skip
     assert code == 40, said
     assert "[retention] backups = 0: it must be at least 1" in said
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cache"]
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(

@@ -117,14 +117,14 @@ def run_here(*tasks: luigi.Task) -> bool:
 @functools.cache
 def keep_trading_hours(data_dir: pathlib.Path) -> None:
     """Leave there what an earlier run would have left: without it, each run loads the library of calendars."""
-    kept = data_dir / trading_hours._path("XNAS").relative_to(storage().root)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps([[day.toordinal(), *hours] for day, hours in calendar._hours("XNAS").items()]))
+    kept = trading_hours._path("XNAS").relative_to(storage().root)
+    trading_hours._keep(data_dir / kept, calendar._hours("XNAS"))
 
 
-def options(market: SmallMarket, data_dir: pathlib.Path) -> list[str]:
-    """Settings of the command line that send a run to a fake market."""
-    keep_trading_hours(data_dir)
+def options(market: SmallMarket, data_dir: pathlib.Path, is_new: bool = False) -> list[str]:
+    """Settings of the command line that send a run to a fake market; nothing is in a folder that is new."""
+    if not is_new:
+        keep_trading_hours(data_dir)
     return [
         "--nasdaq-base-url", market.url, "--yahoo-base-url", market.url, "--storage-data-dir", str(data_dir),
         "--nasdaq-min-symbols", "20", "--yahoo-requests-per-second", "1000", "--quality-min-coverage", "0.95",
