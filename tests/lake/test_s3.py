@@ -30,10 +30,15 @@ def server(
         yield running
 
 
+def access(service: str, server: Buckets) -> dict[str, str]:
+    """Where a service of the server is, and the keys of it."""
+    keys = {"ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": SECRET, "REGION": REGION, "ENDPOINT": server.address}
+    return {f"{service}__{name}": value for name, value in keys.items()}
+
+
 def configure(patch: pytest.MonkeyPatch, catalog: str, server: Buckets, **more: str) -> None:
     """Tell pyiceberg of a catalog, and of the bucket, as its users do."""
-    keys = {"ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": SECRET, "REGION": REGION, "ENDPOINT": server.address}
-    for name, value in {**{f"S3__{name}": value for name, value in keys.items()}, **more}.items():
+    for name, value in {**access("S3", server), **more}.items():
         patch.setenv(f"PYICEBERG_CATALOG__{catalog}__{name}", value)
     patch.setattr("pyiceberg.catalog._ENV_CONFIG", Config())  # which a program has read when it began
 
@@ -58,9 +63,7 @@ def test_a_bucket_holds_what_the_database_does(
 def test_a_catalog_of_another_kind_holds_it_too(
     server: Buckets, data_dir: pathlib.Path, settings: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = {"ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": SECRET, "REGION": REGION, "ENDPOINT": server.address}
-    glue = {f"GLUE__{name}": value for name, value in keys.items()}
-    configure(monkeypatch, "COMPANY", server, TYPE="glue", WAREHOUSE="s3://lake/tables", **glue)
+    configure(monkeypatch, "COMPANY", server, TYPE="glue", WAREHOUSE="s3://lake/tables", **access("GLUE", server))
     settings("publish", catalog="company")
     publish()
     change("UPDATE stock_data SET close = 1 WHERE date = ?", LAST)
