@@ -33,17 +33,17 @@ _META = value(META)
 class Group:
     """Symbols of which the replica has bars of the same dates.
 
-    Their hashes have the slice `had` of an entry's parts, as of the update `last`. They get those of the slice `added`,
-    of the dates `new`, lose those of the dates `dropped`, and become of `version`.
+    Their hashes are as of the update `last`. They get the bars of the dates `new`, lose those of the dates `dropped`,
+    and become of `version`.
     """
 
     def __init__(self, dates: Dates, count: int, last: State, version: Mapping[str, str], lifetime: int) -> None:
         end = bisect.bisect_right(dates, str(last.day))
         first, new = max(0, end - count), max(end, len(dates) - count)
-        self.had, self.added = slice(2 * first, 2 * end), slice(2 * new, None)
-        self.new = [value(date).decode() for date in dates[new:]]
+        self._older, self._newer = first, len(dates) - end
+        self.new = [value(date) + b"$" for date in dates[new:]]
         self.dropped = dates[first : max(first, min(end, len(dates) - count))]
-        self.comparison = Comparison(dates[first:end], last.version(), lifetime)
+        self._comparison = Comparison(dates[first:end], last.version(), lifetime)
         texts = list(itertools.chain(*version.items()))
         self._version = b"".join(map(value, texts))
         self._amending = b"*%d\r\n%b" % (4 + len(texts) + 2 * len(self.new), value("HSET"))
@@ -51,31 +51,24 @@ class Group:
         self._dropping = b"*%d\r\n%b" % (2 + len(self.dropped), value("HDEL"))
         self._dropped = b"".join(map(value, self.dropped))
         self._added = f":{len(self.new)}"
+        self.request = self._comparison.request
 
-    def outcome(self, entry: Entry, answer: bytes) -> int:
-        """What becomes of a member's hash, by the answer to the request of the comparison."""
-        found = self.comparison.judge(answer, entry.parts[self.had], entry.meta)
-        if found == WRONG:
-            return REFUSED
-        return UNCHANGED if found == RIGHT and not self.new and not self.dropped else AMENDED
-
-    def steps(self, name: bytes, entry: Entry, outcome: int) -> Iterator[Step]:
-        """What a member's hash, of this name, lacks and has too much of.
+    def outcome(self, name: bytes, entry: Entry, answer: bytes) -> tuple[int, list[Step]]:
+        """What becomes of a member's hash, of this name, by the answer to the request of the comparison; the steps.
 
         Where a bar cannot be dropped, what is added fails, too.
         """
-        if outcome == AMENDED and self.dropped:
-            yield b"".join((self._dropping, name, self._dropped)), WHATEVER
-        if outcome == AMENDED:
-            yield self._adding(name, entry), self._added
-        if outcome == UNCHANGED:
-            yield b"".join((self._naming, name, self._version)), ":0"
-
-    def _adding(self, name: bytes, entry: Entry) -> bytes:
-        parts = entry.parts[self.added]
-        bars = zip(self.new, parts[::2], parts[1::2], strict=True)
-        new = "".join(f"{date}{size}\r\n{bar}\r\n" for date, size, bar in bars).encode()
-        return b"".join((self._amending, name, new, _META, value(entry.meta), self._version))
+        known, *newer = entry.text.split(b"$", self._older + 1)[-1].rsplit(b"$", self._newer)
+        meta = value(entry.meta)
+        found = self._comparison.judge(answer, known, meta)
+        if found == WRONG:
+            return REFUSED, []
+        if found == RIGHT and not self.new and not self.dropped:
+            return UNCHANGED, [(b"".join((self._naming, name, self._version)), ":0")]
+        bars = itertools.chain(*zip(self.new, newer[-len(self.new) :], strict=True))
+        adding = b"".join((self._amending, name, *bars, _META, meta, self._version)), self._added
+        dropping = b"".join((self._dropping, name, self._dropped)), WHATEVER
+        return AMENDED, [dropping, adding] if self.dropped else [adding]
 
 
 class Amendments:
@@ -99,10 +92,10 @@ class Amendments:
             (group, entry, value(self._hashes.name(entry.symbol)))
             for group, members in self._grouped(entries) for entry in members
         ]  # fmt: skip
-        requests = (group.comparison.request(name) for group, _, name in pairs)
+        requests = (group.request(name) for group, _, name in pairs)
         for (group, entry, name), answer in zip(pairs, answers(client, requests), strict=True):
-            outcome = self.outcomes[entry.symbol] = group.outcome(entry, answer)
-            self.steps += group.steps(name, entry, outcome)  # made here, while the server looks up the next ones
+            self.outcomes[entry.symbol], steps = group.outcome(name, entry, answer)
+            self.steps += steps  # made here, while the server looks up the next ones
 
     def _grouped(self, entries: Iterable[Entry]) -> Iterator[tuple[Group, list[Entry]]]:
         alike: dict[Dates, list[Entry]] = {}

@@ -22,21 +22,21 @@ class Comparison:
             b"*3\r\n" + value("EXPIRE"),
             value(str(lifetime)),
         )
-        self._begin = b"*%d\r\n" % len(fields)
-        self._version = b"\r\n" + b"".join(map(value, version.values()))
+        self._begin = b"*%d\r\n$" % len(fields)
+        self._version = b"".join(map(value, version.values()))
         self._end = b":%d\r\n:1\r\n" % len(fields)
 
     def request(self, name: bytes) -> bytes:
         """Commands for what the hash of a name has, how much that is, and that it may live on."""
         return name.join(self._parts)
 
-    def judge(self, answer: bytes, parts: Iterable[str], meta: str) -> int:
+    def judge(self, answer: bytes, bars: bytes, meta: bytes) -> int:
         """WRONG, OUTDATED or RIGHT, for the answer to the request. Raises redis-py's error when it was refused."""
-        wanted = b"".join((self._begin, "\r\n".join(parts).encode(), self._version))
+        wanted = b"".join((self._begin, bars, self._version))
         if not answer.startswith(wanted) or not answer.endswith(self._end):
             return wrong(answer)
         found = answer[len(wanted) : -len(self._end)]
-        if found == value(meta):
+        if found == meta:
             return RIGHT
         return WRONG if found == NOTHING else OUTDATED
 

@@ -24,25 +24,21 @@ class Entry:
     """What one symbol's hash should hold.
 
     `meta` is a JSON object: the facts of its newest scan, and the number and dates of the bars that are fed. `dates`
-    are those of its bars, oldest first, one object for all symbols that have the same; `parts` are a length ("$98") and
-    a bar as JSON for each of them, as Redis answers it. The last `count` bars are fed, those before let an earlier feed
-    be recognized.
+    are those of its bars, oldest first, one object for all symbols that have the same; `text` has these bars as Redis
+    answers them, a line for the length ("$98") and a line of JSON each. The last `count` bars are fed, those before let
+    an earlier feed be recognized.
     """
 
     symbol: str
     meta: str
     dates: tuple[str, ...]
-    parts: list[str]
+    text: bytes
     count: int
-
-    @property
-    def bars(self) -> list[str]:
-        """The bars as JSON, oldest first."""
-        return self.parts[1::2]
 
     def fed(self) -> dict[str, str]:
         """The bars that are fed, by their dates."""
-        return dict(zip(self.dates[-self.count :], self.bars[-self.count :], strict=True))
+        bars = self.text.decode().split("\r\n")[1::2]
+        return dict(zip(self.dates[-self.count :], bars[-self.count :], strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +70,9 @@ def read_feed(day: dt.date) -> Feed:
         rows = connection.execute(_FEED, values).fetchall()
     spans: dict[str, tuple[str, ...]] = {}
     entries = {
-        symbol: Entry(symbol, meta, _span(spans, dates), parts.split("\r\n"), settings.bars)
-        for symbol, meta, dates, parts in rows
-        if parts
+        symbol: Entry(symbol, meta, _span(spans, dates), text.encode(), settings.bars)
+        for symbol, meta, dates, text in rows
+        if text
     }
     return Feed(day, session, entries, len(rows))
 
@@ -130,7 +126,7 @@ _FEED = """
         )::VARCHAR AS bar FROM recent
     ), fed AS (
         SELECT symbol, string_agg(date::VARCHAR, chr(10) ORDER BY date) AS dates,
-            string_agg('$' || strlen(bar) || chr(13) || chr(10) || bar, chr(13) || chr(10) ORDER BY date) AS parts,
+            string_agg('$' || strlen(bar) || chr(13) || chr(10) || bar || chr(13) || chr(10), '' ORDER BY date) AS text,
             count(*) FILTER (age <= $count) AS bars, min(date) FILTER (age <= $count) AS first_date,
             max(date) AS last_date
         FROM bars GROUP BY symbol
@@ -140,6 +136,6 @@ _FEED = """
         'market_cap_tier', market_cap_tier,
         'scan_date', scan_date, 'scan_reason', scan_reason, 'priority', priority,
         'bars', bars, 'first_date', first_date, 'last_date', last_date
-    )::VARCHAR, dates, parts
+    )::VARCHAR, dates, text
     FROM listed LEFT JOIN fed USING (symbol) ORDER BY symbol
 """

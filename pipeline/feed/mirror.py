@@ -16,7 +16,7 @@ from pipeline import calendar
 from pipeline.config import redis
 from pipeline.database.connection import reading, records
 from pipeline.errors import PipelineError, RedisFeedError
-from pipeline.feed.server import cleared, connect, key, seconds
+from pipeline.feed.server import clear, connect, key, seconds
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -49,8 +49,7 @@ def mirror() -> None:
 def _push_new(client: Redis, name: str, table: str, columns: str) -> None:
     """The watermark names the database too: another one counts its rows anew. A damaged one begins the list anew."""
     watermark = f"{name}:pushed"
-    cleared(client, name, "list")
-    cleared(client, watermark, "string")
+    clear(client, {name: "list", watermark: "string"})
     stored: str | None = client.get(watermark)  # type: ignore[assignment]
     known = _mark(stored)
     with reading() as connection:
@@ -129,7 +128,7 @@ def push_test_alert(text: str) -> str | None:
     }
     try:
         with connect() as client:
-            cleared(client, key("system_alerts"), "list")
+            clear(client, {key("system_alerts"): "list"})
             client.lpush(key("system_alerts"), json.dumps(entry))
             client.ltrim(key("system_alerts"), 0, redis().list_length - 1)
     except RedisFeedError as error:

@@ -11,7 +11,7 @@ import itertools
 import logging
 import re
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import redis as settings
@@ -210,12 +210,18 @@ def lifetimes(client: Redis, names: Iterable[str]) -> Iterator[tuple[str, int]]:
         yield from zip(group, pipe.execute(), strict=True)
 
 
-def cleared(client: Redis, name: str, kind: str) -> None:
-    """Delete a key of ours that somebody has made one of another type, since no command of ours can use it."""
-    found = client.type(name)
-    if found not in (kind, "none"):
-        logger.warning("deleted %s in Redis: it was a %s, and has to be a %s", shown(name), found, kind)
-        client.unlink(name)
+def clear(client: Redis, kinds: Mapping[str, str]) -> None:
+    """Delete and name keys of ours that somebody has made ones of another type, since no command of ours can use them.
+
+    `kinds` has the type of each key that it may have.
+    """
+    pipe = client.pipeline(transaction=False)
+    for name in kinds:
+        pipe.type(name)
+    for (name, kind), found in zip(kinds.items(), pipe.execute(), strict=True):
+        if found not in (kind, "none"):
+            logger.warning("deleted %s in Redis: it was a %s, and has to be a %s", shown(name), found, kind)
+            client.unlink(name)
 
 
 def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:

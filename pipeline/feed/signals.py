@@ -16,7 +16,7 @@ from pipeline import calendar
 from pipeline.config import market
 from pipeline.config import redis as settings
 from pipeline.feed.levels import levels_of, scanned
-from pipeline.feed.server import chunks, cleared, key, scan, seconds
+from pipeline.feed.server import chunks, clear, key, scan, seconds
 from pipeline.feed.state import SCHEMA, State
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def prepare(
     The session of the update gets its triggers; those of earlier sessions that still stand are held against what these
     sessions have now. `tell` is called with what changes before it is written to Redis.
     """
-    cleared(client, key(STREAM), "stream")
+    clear(client, {key(STREAM): "stream"})
     found = read(client)
     sessions = scanned({session_of(name) or update.session for name in found} | {update.session})
     listed = levels_of({update.day, *sessions})

@@ -13,7 +13,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.feed.amendments import AMENDED, Amendments
 from pipeline.feed.content import Feed
 from pipeline.feed.hashes import Hashes
-from pipeline.feed.server import check_server, cleared, key
+from pipeline.feed.server import check_server, clear, key
 from pipeline.feed.state import LAST_UPDATE, STAGES, State
 from pipeline.feed.switch import UPDATES, Changes, switch
 
@@ -41,7 +41,7 @@ def sync(client: Redis, feed: Feed, force_full: bool = False) -> State:
     """
     check_lifetime()
     check_server(client)
-    mend(client)
+    clear(client, {key(LAST_UPDATE): "string", key(STAGES): "hash", key(UPDATES): "stream"})
     text: str | None = client.get(key(LAST_UPDATE))  # type: ignore[assignment]
     last = State.from_json(text) if text else None
     state = State(
@@ -75,13 +75,6 @@ def make_whole(hashes: Hashes, feed: Feed, present: set[str], outcomes: dict[str
         changed=whole.keys() & present,
         amended=[symbol for symbol, outcome in outcomes.items() if outcome == AMENDED],
     )
-
-
-def mend(client: Redis) -> None:
-    """Delete those of our own keys that are of another type than they have to be, and name them."""
-    kinds = {LAST_UPDATE: "string", STAGES: "hash", UPDATES: "stream"}
-    for name, kind in kinds.items():
-        cleared(client, key(name), kind)
 
 
 def check_lifetime() -> None:

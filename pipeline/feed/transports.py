@@ -16,7 +16,7 @@ from pipeline.config import events as settings
 from pipeline.config import redis as redis_settings
 from pipeline.errors import EventDeliveryError
 from pipeline.events.outbox import Event
-from pipeline.feed.server import cleared, connect, key
+from pipeline.feed.server import clear, connect, key
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -110,7 +110,7 @@ class RedisStream:
 
     def send(self, events: Sequence[Event]) -> int:
         with connect() as client:
-            cleared(client, self._key, "stream")
+            clear(client, {self._key: "stream"})
             self._add(client, events)
         return len(events)
 
