@@ -8,6 +8,7 @@ import pytest
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.runs import alerts
 from pipeline.runs.messages import notify
+from pipeline.tasks.close import CloseSession
 from pipeline.tasks.redis_sync import RedisWatchlistSync
 from tests.runs.test_alerts import messages, runs, slack  # noqa: F401
 from tests.support.feed import FeedData
@@ -80,10 +81,12 @@ def test_one_webhook_of_two_is_enough(down, settings):
     assert not database_path().exists()
 
 
-def test_without_a_webhook_nothing_waits(down, settings):
+def test_without_a_webhook_nothing_waits_and_the_log_has_it(down, settings, caplog):
     notify("done")
     settings("alerts", slack_webhook_url="")
-    notify("done, too")
+    with caplog.at_level(logging.INFO, "pipeline"):
+        assert notify("done, too") == []
+    assert "done, too" in caplog.text
     alerts.tell()
     assert waiting() == []
 
@@ -96,6 +99,48 @@ def test_a_stage_of_the_pipeline_leaves_its_message(down, redis):
     assert run_here(RedisWatchlistSync(date=DAY))
     ((text,),) = waiting()
     assert text.startswith("2024-02-16: Redis holds 3 of 3 symbols")
+
+
+def test_the_last_stage_is_told_once_also_when_it_is_killed_behind_its_commit(slack, monkeypatch):  # noqa: F811
+    task = CloseSession(date=DAY)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("pipeline.runs.notifications.send", killed)
+        task.process([DAY])
+    assert task.row(DAY).exists() and len(waiting()) == 1
+    for count in (1, 0):
+        alerts.tell()
+        assert [text.startswith(f"{LATE}2024-02-16 is done; replica ") for text in messages(slack)] == [True] * count
+
+
+def killed(text):
+    raise KeyboardInterrupt
+
+
+def test_the_last_stage_is_told_once(slack):  # noqa: F811
+    CloseSession(date=DAY).process([DAY])
+    alerts.tell()
+    assert [text.startswith("2024-02-16 is done; replica ") for text in messages(slack)] == [True]
+    assert waiting() == []
+
+
+def test_what_waits_already_stays_when_the_last_stage_is_told(down):
+    notify("first")
+    CloseSession(date=DAY).process([DAY])
+    assert waiting() == [("first",)]
+
+
+def test_the_last_stage_is_done_also_when_its_message_cannot_be_forgotten(slack, monkeypatch, caplog):  # noqa: F811
+    from pipeline.errors import DatabaseLockedError
+
+    def locked():
+        raise DatabaseLockedError("another process has it")
+
+    task = CloseSession(date=DAY)
+    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, "pipeline"):
+        patched.setattr("pipeline.runs.messages.writing", locked)
+        assert task.process([DAY]) == {DAY: {}}
+    assert "the next run sends this message again: another process has it" in caplog.text
+    assert task.row(DAY).exists()
 
 
 def test_it_follows_the_alerts_of_the_run(down):
