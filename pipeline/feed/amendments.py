@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline.feed.comparison import RIGHT, WRONG, Comparison
 from pipeline.feed.content import Entry
 from pipeline.feed.hashes import META, Hashes
+from pipeline.feed.server import chunks
 from pipeline.feed.state import State
 from pipeline.feed.wire import WHATEVER, Step, answers, value
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 #: A hash has something else than it should; it is right, and gets something new; it is right and stays, but for its
 #: version. Those that are right live on.
 REFUSED, AMENDED, UNCHANGED = 0, 1, 2
+
+#: Hashes that are asked for at once.
+AT_ONCE = 50
 
 Dates = tuple[str, ...]
 
@@ -53,22 +57,22 @@ class Group:
         self._added = f":{len(self.new)}"
         self.request = self._comparison.request
 
-    def outcome(self, name: bytes, entry: Entry, answer: bytes) -> tuple[int, list[Step]]:
-        """What becomes of a member's hash, of this name, by the answer to the request of the comparison; the steps.
+    def outcome(self, name: bytes, entry: Entry, answer: bytes, place: int) -> tuple[int, list[Step], int]:
+        """What becomes of a member's hash, of this name, by what is answered at this place; the steps; the next place.
 
         Where a bar cannot be dropped, what is added fails, too.
         """
         known, *newer = entry.text.split(b"$", self._older + 1)[-1].rsplit(b"$", self._newer)
         meta = value(entry.meta)
-        found = self._comparison.judge(answer, known, meta)
+        found, place = self._comparison.judge(answer, place, known, meta)
         if found == WRONG:
-            return REFUSED, []
+            return REFUSED, [], place
         if found == RIGHT and not self.new and not self.dropped:
-            return UNCHANGED, [(b"".join((self._naming, name, self._version)), ":0")]
+            return UNCHANGED, [(b"".join((self._naming, name, self._version)), ":0")], place
         bars = itertools.chain(*zip(self.new, newer[-len(self.new) :], strict=True))
         adding = b"".join((self._amending, name, *bars, _META, meta, self._version)), self._added
         dropping = b"".join((self._dropping, name, self._dropped)), WHATEVER
-        return AMENDED, [dropping, adding] if self.dropped else [adding]
+        return AMENDED, [dropping, adding] if self.dropped else [adding], place
 
 
 class Amendments:
@@ -92,10 +96,13 @@ class Amendments:
             (group, entry, value(self._hashes.name(entry.symbol)))
             for group, members in self._grouped(entries) for entry in members
         ]  # fmt: skip
-        requests = (group.request(name) for group, _, name in pairs)
-        for (group, entry, name), answer in zip(pairs, answers(client, requests), strict=True):
-            self.outcomes[entry.symbol], steps = group.outcome(name, entry, answer)
-            self.steps += steps  # made here, while the server looks up the next ones
+        together = list(chunks(pairs, AT_ONCE))
+        requests = (b"".join([group.request(name) for group, _, name in some]) for some in together)
+        for some, answer in zip(together, answers(client, requests), strict=True):
+            place = 0
+            for group, entry, name in some:
+                self.outcomes[entry.symbol], steps, place = group.outcome(name, entry, answer, place)
+                self.steps += steps  # made here, while the server looks up the next ones
 
     def _grouped(self, entries: Iterable[Entry]) -> Iterator[tuple[Group, list[Entry]]]:
         alike: dict[Dates, list[Entry]] = {}

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from pipeline.feed.hashes import META
-from pipeline.feed.wire import value
+from pipeline.feed.wire import behind, value
 
 #: A hash has something else than it should; it is right, but for `meta`; it is right.
 WRONG, OUTDATED, RIGHT = 0, 1, 2
+
+#: Of a request.
+COMMANDS = 3
 
 
 class Comparison:
@@ -30,27 +33,31 @@ class Comparison:
         """Commands for what the hash of a name has, how much that is, and that it may live on."""
         return name.join(self._parts)
 
-    def judge(self, answer: bytes, bars: bytes, meta: bytes) -> int:
-        """WRONG, OUTDATED or RIGHT, for the answer to the request. Raises redis-py's error when it was refused."""
+    def judge(self, answer: bytes, place: int, bars: bytes, meta: bytes) -> tuple[int, int]:
+        """WRONG, OUTDATED or RIGHT, for what is answered to the request at this place, and the place behind it.
+
+        Raises redis-py's error when it was refused.
+        """
         wanted = b"".join((self._begin, bars, self._version))
-        if not answer.startswith(wanted) or not answer.endswith(self._end):
-            return wrong(answer)
-        found = answer[len(wanted) : -len(self._end)]
-        if found == meta:
-            return RIGHT
-        return WRONG if found == NOTHING else OUTDATED
+        begin = place + len(wanted)
+        end = answer.find(self._end, begin)
+        if end > 0 and answer.startswith(wanted, place) and is_value(found := answer[begin:end]):
+            return RIGHT if found == meta else OUTDATED, end + len(self._end)
+        return WRONG, behind_wrong(answer, place)
 
 
-#: The answer for a field that is not there.
-NOTHING = b"$-1\r\n"
+def is_value(found: bytes) -> bool:
+    """Whether this is one whole value, and nothing else."""
+    size, _, text = found.partition(b"\r\n")
+    return size == b"$%d" % (len(text) - 2)
 
 
-def wrong(answer: bytes) -> int:
-    """WRONG, also for a key of another type; whatever else the server refuses is raised as redis-py's error."""
+def behind_wrong(answer: bytes, place: int) -> int:
+    """The place behind the replies to a request; what the server refuses but for the key's type is redis-py's error."""
     import redis
 
-    first, *_, size, lives, _ = answer.split(b"\r\n")
-    for said in (first, size, lives):
-        if said.startswith(b"-") and not said.startswith(b"-WRONGTYPE"):
-            raise redis.ResponseError(said[1:].decode(errors="replace"))
-    return WRONG
+    for _ in range(COMMANDS):
+        begin, place = place, behind(answer, place)
+        if answer.startswith(b"-", begin) and not answer.startswith(b"-WRONGTYPE", begin):
+            raise redis.ResponseError(answer[begin + 1 : place - 2].decode(errors="replace"))
+    return place

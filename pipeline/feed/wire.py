@@ -6,7 +6,6 @@ server ought to answer, the bytes are compared as they come, and nothing is take
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import itertools
 import uuid
@@ -18,8 +17,8 @@ from pipeline.feed.server import chunks
 if TYPE_CHECKING:
     from redis import Redis
 
-#: Requests that are sent at once, and how many times so many the server has before it while answers are looked at.
-AT_ONCE, AHEAD = 50, 3
+#: Requests that the server has before it while the answer to an earlier one is looked at.
+AHEAD = 3
 #: Steps of a transaction that are sent at once.
 STEPS = 200
 
@@ -44,7 +43,7 @@ def command(*words: str) -> bytes:
 
 
 def answers(client: Redis, requests: Iterable[bytes]) -> Iterator[bytes]:
-    """What the server answers to each request, which is a command or several.
+    """What the server answers to each request, which is a command or many.
 
     A mark that the server has to repeat stands behind each: it parts the answers, whatever is in them. Nothing is tried
     again when the connection breaks. Raises redis-py's errors.
@@ -54,15 +53,25 @@ def answers(client: Redis, requests: Iterable[bytes]) -> Iterator[bytes]:
     connection = client.connection_pool.get_connection()
     try:
         with _to_the_end(connection):
-            stream, sent = _parted(connection, value(mark)), collections.deque[int]()
-            for group in chunks(requests, AT_ONCE):
-                connection.send_packed_command([end.join([*group, b""])])
-                sent.append(len(group))
-                if len(sent) > AHEAD:
-                    yield from itertools.islice(stream, sent.popleft())
-            yield from itertools.islice(stream, sum(sent))
+            stream, sent = _parted(connection, value(mark)), 0
+            for request in requests:
+                connection.send_packed_command([request + end])
+                sent += 1
+                if sent > AHEAD:
+                    yield next(stream)
+            yield from itertools.islice(stream, min(sent, AHEAD))
     finally:
         client.connection_pool.release(connection)
+
+
+def behind(answer: bytes, place: int) -> int:
+    """The place behind the reply to one command, that begins at a place of an answer."""
+    end = answer.index(b"\r\n", place) + 2
+    kind, size = answer[place : place + 1], answer[place + 1 : end - 2]
+    if kind == b"*":
+        for _ in range(int(size)):
+            end = behind(answer, end)
+    return end + int(size) + 2 if kind == b"$" and size != b"-1" else end
 
 
 def transacted(connection: Any, steps: Iterable[Step]) -> list[str]:

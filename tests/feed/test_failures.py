@@ -25,9 +25,9 @@ from pipeline.errors import (
     RedisRefusedError,
     RedisUnreachableError,
 )
+from pipeline.feed import amendments
 from pipeline.feed import hashes as redis_hashes
 from pipeline.feed import mirror as metrics
-from pipeline.feed import wire
 from pipeline.feed.comparison import Comparison
 from pipeline.feed.mirror import push_test_alert
 from pipeline.feed.server import chunks, connect
@@ -204,7 +204,7 @@ def test_restarted_in_the_middle(server, data, errors, monkeypatch, mode, surviv
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(wire, "AT_ONCE", 1)
+        patched.setattr(amendments, "AT_ONCE", 1)
         patched.setattr(Comparison, "request", killing(Comparison.request))
         patched.setattr(redis_hashes, "fields_of", killing(redis_hashes.fields_of))
         patched.setattr(redis_hashes, "chunks", lambda items: chunks(items, 2))
@@ -233,7 +233,7 @@ def test_hanging_while_hashes_are_compared(server, data, errors, monkeypatch):
         return request(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(wire, "AT_ONCE", 1)
+        patched.setattr(amendments, "AT_ONCE", 1)
         patched.setattr(Comparison, "request", stopping)
         fails_with(errors, RedisUnreachableError, "timeout = 0.5 s", NEXT)
     os.kill(server.process.pid, signal.SIGCONT)

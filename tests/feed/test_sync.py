@@ -332,6 +332,22 @@ def test_damage_that_resembles_a_right_hash_is_repaired_by_the_next_sync(redis, 
     assert_holds(redis, data, day, data.symbols[:8])
 
 
+@pytest.mark.parametrize("day", [DAY, NEXT])
+def test_damaged_hashes_that_are_asked_for_together_leave_the_others_as_they_are(redis, data, day):
+    publish_and_sync(data, DAY)
+    redis.delete(KEY + "S000")
+    write_as_an_answer_does(redis, KEY + "S002")
+    end_as_an_answer_does(redis, KEY + "S004")
+    redis.delete(KEY + "S005")
+    redis.set(KEY + "S005", "$-1\r\n")
+    put_another_field_for_meta(redis, KEY + "S007")
+    publish_and_sync(data, day)
+    assert_holds(redis, data, day, data.symbols[:8])
+    told = entries(redis)[-1]
+    assert told["new"] == ["S000"] and told["changed"] == ["S002", "S004", "S005", "S007"]
+    assert told["amended"] == (["S001", "S003", "S006"] if day == NEXT else [])
+
+
 @pytest.mark.parametrize("name", [b"nasdaq:watchlist_data:\xff\xfe", b"nasdaq:watchlist_staged:\xff"])
 def test_a_name_or_a_value_that_is_no_utf_8_is_repaired_by_the_next_sync(redis, redis_server, data, name):
     publish_and_sync(data, DAY)
