@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 #: version. Those that are right live on.
 REFUSED, AMENDED, UNCHANGED = 0, 1, 2
 
-#: Hashes that are asked for at once.
-AT_ONCE = 50
+#: Hashes that are asked for at once: what is on its way, some five times so many, stays in a cache of the processor.
+AT_ONCE = 10
 
 Dates = tuple[str, ...]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 #: Requests that the server has before it while the answer to an earlier one is looked at.
-AHEAD = 3
+AHEAD = 4
 #: Steps of a transaction that are sent at once.
 STEPS = 200
 
@@ -29,7 +29,7 @@ Step = tuple[bytes, str]
 ANYTHING, WHATEVER = "", "*"
 
 #: Bytes that are read at once.
-SIZE = 1 << 17
+SIZE = 1 << 16
 
 
 def value(text: str) -> bytes:
