@@ -99,8 +99,7 @@ def transacted(connection: Any, steps: Iterable[Step]) -> list[str]:
         raise redis.WatchError("Watched variable changed.")
     rest = iter(lines)
     answers = (next(rest) if line.startswith("$") else line for line in rest)
-    pairs = zip(answers, wanted, strict=True)
-    return [answer for answer, meant in pairs if answer != meant and not _is_like(answer, meant)]
+    return [answer for answer, meant in zip(answers, wanted, strict=True) if _is_unlike(answer, meant)]
 
 
 @contextlib.contextmanager
@@ -115,8 +114,8 @@ def _to_the_end(connection: Any) -> Iterator[None]:
             connection.disconnect()
 
 
-def _is_like(answer: str, wanted: str) -> bool:
-    return wanted == WHATEVER or (wanted == ANYTHING and not answer.startswith("-"))
+def _is_unlike(answer: str, wanted: str) -> bool:
+    return answer != wanted and wanted != WHATEVER and (wanted != ANYTHING or answer.startswith("-"))
 
 
 def _lines(answer: bytes) -> list[str]:

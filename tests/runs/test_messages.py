@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from pipeline.database.connection import database_path, reading, writing
+from pipeline.errors import DatabaseLockedError
 from pipeline.runs import alerts
 from pipeline.runs.messages import notify
 from pipeline.tasks.close import CloseSession
@@ -21,6 +22,10 @@ LATE = "of 2024-02-16 23:00 UTC, which no webhook took then:\n"
 def waiting():
     with reading() as connection:
         return connection.execute("SELECT text FROM unsent_messages ORDER BY id").fetchall()
+
+
+def locked():
+    raise DatabaseLockedError("another process has it")
 
 
 @pytest.fixture
@@ -130,11 +135,6 @@ def test_what_waits_already_stays_when_the_last_stage_is_told(down):
 
 
 def test_the_last_stage_is_done_also_when_its_message_cannot_be_forgotten(slack, monkeypatch, caplog):  # noqa: F811
-    from pipeline.errors import DatabaseLockedError
-
-    def locked():
-        raise DatabaseLockedError("another process has it")
-
     task = CloseSession(date=DAY)
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, "pipeline"):
         patched.setattr("pipeline.runs.messages.writing", locked)
@@ -151,11 +151,6 @@ def test_it_follows_the_alerts_of_the_run(down):
 
 
 def test_a_database_that_is_locked_costs_the_message_and_says_so(down, monkeypatch, caplog):
-    from pipeline.errors import DatabaseLockedError
-
-    def locked():
-        raise DatabaseLockedError("another process has it")
-
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, "pipeline"):
         patched.setattr("pipeline.runs.messages.writing", locked)
         assert notify("done") == []
