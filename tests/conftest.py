@@ -23,7 +23,6 @@ from pipeline.database import connection as database
 from pipeline.database.markers import RowTarget
 from tests.support import processes
 from tests.support.beginnings import Begun, copy_new_databases
-from tests.support.standing import open_in_standing
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -210,13 +209,6 @@ def copied_tables(
     """A new database is a copy of an empty one; not where a test asks for `migrating`."""
     if "migrating" not in request.fixturenames:
         copy_new_databases(monkeypatch, empty_database)
-
-
-@pytest.fixture(autouse=True)
-def standing_duckdb(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database is opened in a DuckDB that stands already; not where a test is about the database itself."""
-    if "database" not in request.path.parts and "migrating" not in request.fixturenames:
-        open_in_standing(monkeypatch)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import tenacity
 
 from pipeline import given
 from pipeline.config import market, storage
+from pipeline.database import standing
 from pipeline.database.damage import in_words
 from pipeline.database.schema import MIGRATIONS, unknown_migrations
 from pipeline.errors import DatabaseLockedError, DatabaseNewerError, MixedSourcesError
@@ -38,7 +39,7 @@ def reading(path: pathlib.Path | None = None) -> Iterator[DuckDBPyConnection]:
     DataFolderError for one that this user may not read.
     """
     path = path or database_path()
-    with in_words(path), contextlib.closing(_connect(path, read_only=True)) as connection:
+    with in_words(path), _opened(path, read_only=True) as connection:
         yield connection
 
 
@@ -52,7 +53,7 @@ def writing() -> Iterator[DuckDBPyConnection]:
     """
     path = database_path()
     (path.parent / "work").mkdir(parents=True, exist_ok=True)
-    with in_words(path), contextlib.closing(_connect(path, read_only=False)) as connection:
+    with in_words(path), _opened(path, read_only=False) as connection:
         connection.begin()
         migrate(connection)
         check_source(connection)
@@ -60,7 +61,9 @@ def writing() -> Iterator[DuckDBPyConnection]:
         connection.commit()
 
 
-def _connect(path: pathlib.Path, read_only: bool) -> DuckDBPyConnection:
+@contextlib.contextmanager
+def _opened(path: pathlib.Path, read_only: bool) -> Iterator[DuckDBPyConnection]:
+    """The file, once nobody else has it open."""
     import duckdb
 
     def locked(error: BaseException) -> bool:
@@ -72,15 +75,17 @@ def _connect(path: pathlib.Path, read_only: bool) -> DuckDBPyConnection:
         stop=tenacity.stop_after_delay(storage().lock_timeout),
         reraise=True,
     )
-    try:
-        return retrying(duckdb.connect, str(path), read_only=read_only, config=CONFIG | _memory())
-    except duckdb.IOException as error:
-        if not locked(error):
-            raise
-        raise DatabaseLockedError(_locked_message(path, str(error))) from error
+    with contextlib.ExitStack() as stack:
+        try:
+            connection = retrying(lambda: stack.enter_context(standing.opened(path, read_only, CONFIG, _limits())))
+        except duckdb.IOException as error:
+            if not locked(error):
+                raise
+            raise DatabaseLockedError(_locked_message(path, str(error))) from error
+        yield connection
 
 
-def _memory() -> dict[str, str]:
+def _limits() -> dict[str, str]:
     """What DuckDB may take, and where it puts what does not fit; a killed process leaves that to `CleanUpFiles`."""
     return {"memory_limit": f"{storage().memory_gb}GB", "temp_directory": str(storage().root / "work" / "duckdb")}
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 
 import luigi.configuration
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from pipeline.database import connection
 from pipeline.errors import (
     ConfigurationError,
     FeedOutdatedError,
@@ -514,24 +516,16 @@ def test_keys_are_found_without_stopping_the_server(redis, data):
 
 
 def test_the_replica_is_read_by_one_query_for_any_number_of_symbols(redis, data, monkeypatch):
-    import duckdb
-
     asked = []
     data.publish(DAY)
+    opened = connection._opened
 
-    class Counting:
-        def __init__(self, connection):
-            self.connection = connection
+    @contextlib.contextmanager
+    def counting(path, read_only):
+        with opened(path, read_only) as opening:
+            yield types.SimpleNamespace(execute=lambda *query: asked.append(query[0]) or opening.execute(*query))
 
-        def execute(self, query, *values):
-            asked.append(query)
-            return self.connection.execute(query, *values)
-
-        def close(self):
-            self.connection.close()
-
-    connecting = duckdb.connect
-    monkeypatch.setattr(duckdb, "connect", lambda *a, **k: Counting(connecting(*a, **k)))
+    monkeypatch.setattr(connection, "_opened", counting)
     read_feed(DAY)
     assert len([query for query in asked if "stock_data" in query]) == 1
     assert len(asked) <= 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -35,14 +36,14 @@ class Begun:
 
 def copy_new_databases(patch: pytest.MonkeyPatch, empty: Callable[[str], pathlib.Path]) -> None:
     """Have each new database be a copy of `empty(source)`: a tenth of the work of its migrations."""
-    connect = database._connect
+    opened = database._opened
 
-    def connect_to_copy(path: pathlib.Path, read_only: bool) -> DuckDBPyConnection:
+    def open_copy(path: pathlib.Path, read_only: bool) -> contextlib.AbstractContextManager[DuckDBPyConnection]:
         if not read_only and not path.exists():
             with pytest.MonkeyPatch.context() as unpatched:
-                unpatched.setattr(database, "_connect", connect)
+                unpatched.setattr(database, "_opened", opened)
                 template = empty(config.market().source)
             shutil.copyfile(template, path)
-        return connect(path, read_only)
+        return opened(path, read_only)
 
-    patch.setattr(database, "_connect", connect_to_copy)
+    patch.setattr(database, "_opened", open_copy)

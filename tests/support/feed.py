@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
 import random
@@ -71,7 +70,7 @@ class FeedData:
         """Fill the replica with everything up to `day`."""
         path = replica_path()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(database._connect(path, read_only=False)) as connection:
+        with database._opened(path, read_only=False) as connection:
             connection.begin()
             database.migrate(connection)
             self._fill(connection, day)
