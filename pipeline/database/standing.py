@@ -2,7 +2,8 @@
 
 A new DuckDB registers its functions, which takes ten times as long as to open a file, and a run opens one some forty
 times. This one has no file of its own: between the moments nothing is open and nothing locked. It is given up before
-the process forks, since a fork has none of its threads, and after any error, which may have made it unusable.
+the process forks, since a fork has none of its threads, and after any error, which may have made it unusable. So the
+memory that it has taken is free when Spark or those who ask the source are started.
 """
 
 from __future__ import annotations

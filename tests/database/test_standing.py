@@ -8,10 +8,12 @@ import sys
 import threading
 
 import duckdb
+import psutil
 import pytest
 
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.errors import DataFolderError
+from pipeline.host.processes import new_session
 
 FORK = multiprocessing.get_context("fork")
 
@@ -132,6 +134,17 @@ def test_a_fork_and_its_parent_go_on(connects):
         child.join(timeout=30)
         assert child.exitcode == 0
         assert len(rows()) == number
+
+
+def test_a_program_that_is_started_has_the_memory(connects):
+    """Spark's and the pool's are started like this, and may need what the next opening can do without."""
+    with reading() as connection:
+        connection.execute("CREATE TEMP TABLE large AS SELECT hash(i) AS a, hash(a) AS b FROM range(10_000_000) r(i)")
+    held = psutil.Process().memory_info().rss
+    subprocess.run(["true"], check=True, preexec_fn=new_session())
+    assert held - psutil.Process().memory_info().rss > 50_000_000
+    assert rows() == [(1,)]
+    assert connects == [":memory:"]
 
 
 def test_a_fork_of_one_that_reads_has_its_own(connects, tmp_path):
