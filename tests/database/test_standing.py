@@ -84,19 +84,40 @@ def test_after_an_error_there_is_a_new_one(connects):
     assert connects == [":memory:"]
 
 
-def test_a_full_disk_is_an_error_once(connects):
-    """A write that fails leaves DuckDB unusable for good; when there is room again, the same process goes on."""
+@pytest.fixture
+def full_disk():
+    """Call it for a disk on which the database cannot become longer; there is room again when the test says so."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        with pytest.raises((duckdb.Error, DataFolderError)), writing() as connection:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (database_path().stat().st_size, limits[1]))
-            connection.execute("INSERT INTO t SELECT hash(i) % 100 FROM range(2_000_000) r(i)")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, ignored)
+
+    def fill(is_full):
+        longest = database_path().stat().st_size if is_full else limits[0]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (longest, limits[1]))
+
+    yield fill
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_full_disk_is_an_error_once(connects, full_disk):
+    """A write that fails leaves DuckDB unusable for good; when there is room again, the same process goes on."""
+    with pytest.raises((duckdb.Error, DataFolderError)), writing() as connection:
+        full_disk(True)
+        connection.execute("INSERT INTO t SELECT hash(i) % 100 FROM range(2_000_000) r(i)")
+    full_disk(False)
     add(2)
     assert rows() == [(1,), (2,)]
+
+
+def test_rows_that_fit_into_the_log_alone_are_there(connects, full_disk):
+    """Their transaction is done, whatever becomes of the file that is written at the end."""
+    with writing() as connection:
+        connection.execute("INSERT INTO t SELECT i FROM range(2, 3000) r(i)")
+        full_disk(True)
+    assert database_path().with_name("stock_data.duckdb.wal").exists()
+    full_disk(False)
+    assert len(rows()) == 2999
+    assert connects == [":memory:"]
 
 
 def test_another_file_at_the_same_time_has_its_own(connects, tmp_path):
