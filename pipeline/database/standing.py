@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.database.sql import identifier, literal
+from pipeline.database.sql import literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -61,13 +61,12 @@ def opened(
 def _attached(standing: DuckDBPyConnection, path: pathlib.Path, read_only: bool) -> Iterator[DuckDBPyConnection]:
     import duckdb
 
-    name = identifier(path.stem)  # as DuckDB names a file that it is opened with
-    standing.execute(f"ATTACH {literal(path)} AS {name}{' (READ_ONLY)' if read_only else ''}")
+    standing.execute(f"ATTACH {literal(path)} AS attached{' (READ_ONLY)' if read_only else ''}")
     with contextlib.closing(standing.cursor()) as connection:
-        connection.execute(f"USE {name}")
+        connection.execute("USE attached")
         yield connection
     try:
-        standing.execute(f"DETACH {name}")
+        standing.execute("DETACH attached")
     except duckdb.Error:  # the write-ahead log stays, as it does when a connection cannot write the file at its end
         _give_up()
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +119,16 @@ def test_rows_that_fit_into_the_log_alone_are_there(connects, full_disk):
     full_disk(False)
     assert len(rows()) == 2999
     assert connects == [":memory:"]
+
+
+@pytest.mark.parametrize("name", ["temp", "memory", "system", "attached", "a'b\"c"])
+def test_a_file_may_have_any_name(connects, tmp_path, name):
+    """Some are those of databases that every DuckDB has."""
+    other = tmp_path / f"{name}.duckdb"
+    shutil.copyfile(database_path(), other)
+    with reading(other) as connection:
+        assert connection.execute("SELECT i FROM t").fetchall() == [(1,)]
+    assert connects == []
 
 
 def test_another_file_at_the_same_time_has_its_own(connects, tmp_path):
