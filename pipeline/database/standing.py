@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: None, or the one.
 _standing: list[DuckDBPyConnection] = []
-#: Held while a file is attached: who opens another one meanwhile has a DuckDB of its own.
+#: Held while a file is attached: who opens another one meanwhile has a DuckDB of its own, and so has a fork.
 _taken = threading.Lock()
 
 
@@ -78,8 +78,10 @@ def _give_up() -> None:
 
 def _give_up_idle() -> None:
     if _taken.acquire(blocking=False):
-        _give_up()
-        _taken.release()
+        try:
+            _give_up()
+        finally:
+            _taken.release()
 
 
 os.register_at_fork(before=_give_up_idle)
