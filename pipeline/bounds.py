@@ -70,6 +70,7 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ("redis", "stream_length"): Bound(1),
     ("alerts", "timeout"): Bound(0.1),
     ("spark_runtime", "timeout_minutes"): Bound(1),
+    ("publish", "timeout_minutes"): Bound(1),
 }
 
 

@@ -426,6 +426,9 @@ class publish(Section):
     snapshot_days = luigi.IntParameter(
         default=30, description="days that earlier versions of these tables can be read, the newest one apart"
     )
+    timeout_minutes = luigi.IntParameter(
+        default=60, description="a publication that takes longer is ended and fails: a catalog may hang"
+    )
 
 
 #: Every section, in the order of config/luigi.cfg.

@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import sqlite3
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from pyiceberg.catalog import Catalog, MetastoreCatalog, load_catalog
 from pyiceberg.catalog.noop import NoopCatalog
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, RESTError, TableAlreadyExistsError
+from pyiceberg.io import SCHEMA_TO_FILE_IO
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import CommitTableResponse, Table
@@ -24,6 +26,7 @@ from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortOrder
 from pyiceberg.utils.config import Config
 
 from pipeline.config import absolute, publish, storage
+from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -46,6 +49,37 @@ CREATE TABLE IF NOT EXISTS iceberg_namespace_properties (
 );
 INSERT OR IGNORE INTO iceberg_namespace_properties VALUES ('pipeline', 'market', 'exists', 'true');
 """
+
+
+#: What a store or a catalog that is away, full or forbidden raises; of a library that only some catalogs load, by name.
+TROUBLES = (OSError, sqlite3.Error, RESTError)
+LATER_TROUBLES = {"botocore.exceptions": ("BotoCoreError", "ClientError"), "thrift.Thrift": ("TException",)}
+
+
+def check_catalog() -> None:
+    """Raises ConfigurationError for a catalog that pyiceberg has no settings of, or an address unknown to it."""
+    name, scheme = publish().catalog, urlparse(publish().warehouse).scheme
+    known = Config().get_known_catalogs()
+    if name and name not in known:
+        raise ConfigurationError(
+            f"[publish] catalog = {name}: pyiceberg knows {', '.join(known) or 'no catalog'}; say where this one is, "
+            f"in ~/.pyiceberg.yaml or as PYICEBERG_CATALOG__{name.upper()}__URI: docs/lake.md"
+        )
+    if not name and scheme and scheme not in SCHEMA_TO_FILE_IO:
+        raise ConfigurationError(
+            f"[publish] warehouse = {publish().warehouse}: {scheme}: is not written to; give a folder, or an address "
+            f"that begins with one of: {', '.join(sorted(SCHEMA_TO_FILE_IO))}"
+        )
+
+
+def troubles() -> tuple[type[Exception], ...]:
+    loaded = ((sys.modules.get(module), names) for module, names in LATER_TROUBLES.items())
+    return (*TROUBLES, *(getattr(module, name) for module, names in loaded if module for name in names))
+
+
+def title() -> str:
+    """What messages call the place that is published to."""
+    return f"catalog {publish().catalog}" if publish().catalog else warehouse()
 
 
 def open_catalog() -> Catalog:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pipeline")
 
 #: What people run; each of their dates is done or not.
-PIPELINES = ("DailyPipeline", "RedisWatchlistSync")
+PIPELINES = ("DailyPipeline", "RedisWatchlistSync", "ConfirmSession", "PublishLake")
 
 #: What may differ between two failures of one cause. An HTTP status is not among it.
 _VARYING = re.compile(r"(?<!HTTP )\b\d[\d.,:%T+-]*\b|\b[0-9a-f]{16,}\b")
@@ -173,7 +173,8 @@ def update(connection: DuckDBPyConnection) -> None:
 
 # An alert of a date is over when the stage that it is about, or its whole pipeline, was done after it: a task run says
 # so, or the marker row, which a run that was killed after its last marker has left, too. Redis holds one state, not a
-# history: a later date that is done makes up for all earlier ones. So it does for what the doctor found.
+# history: a later date that is done makes up for all earlier ones. So do the tables for other engines, and what the
+# doctor found is over then, too. What follows a finished day is not done because the day is.
 _RESOLVE = """
     WITH done AS (
         SELECT task, date, started_at + to_seconds(coalesce(duration_seconds, 0)) AS at
@@ -189,6 +190,8 @@ _RESOLVE = """
               WHEN alerts.date IS NULL THEN d.task = alerts.task
               WHEN alerts.pipeline = 'RedisWatchlistSync'
               THEN d.task IN ('RedisWatchlistSync', 'ManualFullSync') AND d.date >= alerts.date
+              WHEN alerts.pipeline = 'PublishLake' THEN d.task = alerts.pipeline AND d.date >= alerts.date
+              WHEN alerts.pipeline = 'ConfirmSession' THEN d.task = alerts.pipeline AND d.date = alerts.date
               WHEN alerts.run_id IS NULL
               THEN d.task IN ('DailyPipeline', 'CloseSession') AND d.date >= alerts.date
               ELSE d.date = alerts.date AND (

@@ -38,6 +38,7 @@ class ConfirmSession(SessionTask):
 
     table = "stock_data"
     heading = "confirmed"
+    belongs_to = "ConfirmSession"
     follows = (DailyPipeline,)
     priority = 11
     tries = 2

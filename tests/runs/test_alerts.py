@@ -298,6 +298,21 @@ def test_what_the_doctor_does_not_find_any_more_is_over(slack):
     assert [alert.message for alert in alerts.listed()] == ["disk: 0.1 GB free"]
 
 
+@pytest.mark.parametrize(("task", "is_over"), [("ConfirmSession", False), ("PublishLake", True)])
+def test_what_follows_a_finished_day_is_not_done_because_the_day_is(slack, task, is_over):
+    """A later publication holds the earlier session, too; a later session that is final is no earlier one."""
+    runs(("DailyPipeline", DAYS[1], "done", ""), (task, DAYS[1], "failed", "an outage"))
+    alerts.resolve_done([("DailyPipeline", str(DAYS[1]))])
+    runs(("DailyPipeline", DAYS[1], "done", ""), at=T0 + 30)
+    assert messages(slack) == [f"ALERT {task}: {task} failed for {DAYS[1]}\nan outage"]
+    runs((task, DAYS[0], "done", ""), at=T0 + 60)
+    assert messages(slack) == []
+    runs((task, DAYS[2], "done", ""), at=T0 + 90)
+    assert len(messages(slack)) == is_over
+    alerts.resolve_done([(task, str(DAYS[1]))])
+    assert alerts.listed() == []
+
+
 def test_open_alerts_are_listed_newest_first_and_others_on_demand(slack, clock):
     runs(("CollectPrices", DAY, "failed", "HTTP 503"))
     runs(("ScanWatchlist", DAY, "failed", "a column"), at=T0 + 5)
@@ -313,7 +328,6 @@ def test_every_task_is_recorded_under_the_pipeline_that_it_belongs_to():
         "CollectPrices",
         "CloseSession",
         "DailyPipeline",
-        "ConfirmSession",
         "RangeTradingDays",
         "NoLongerThere",
     ):
@@ -321,3 +335,5 @@ def test_every_task_is_recorded_under_the_pipeline_that_it_belongs_to():
     feed = {cls.__name__ for cls in RedisStage.__subclasses__()}
     assert {"SyncRedis", "ManualFullSync"} <= feed
     assert {alerts.pipeline_of(name) for name in feed} == {"RedisWatchlistSync"}
+    for name in ("ConfirmSession", "PublishLake"):
+        assert alerts.pipeline_of(name) == name

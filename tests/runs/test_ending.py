@@ -128,6 +128,20 @@ def write_journal(text: str) -> None:
     path.write_text(text)
 
 
+def close_with(**outcome: set[luigi.Task]) -> None:
+    """Close a run of which Luigi says this."""
+
+    class Worker:
+        def outcome(self):
+            return outcome
+
+    ending.RunFactory.worker = Worker()
+    try:
+        ending.close(os.getpid())
+    finally:
+        ending.RunFactory.worker = None
+
+
 def test_an_end_that_goes_wrong_is_told_and_is_no_success(data_dir, called_with, left, sent, monkeypatch, settings):
     settings("redis", url="")
     write_journal(FAILED)
@@ -186,20 +200,11 @@ def test_what_could_not_be_recorded_is_over_when_its_date_is_found_done(
     start, stop = dt.date(2024, 2, 14), dt.date(2024, 2, 17)
     tasks = {RangeTradingDays(of=DailyPipeline, start=start, stop=stop) if is_range else DailyPipeline(date=start)}
     assert not is_range or all(task.complete() for task in tasks)  # Luigi asks, before it says so
-
-    class Done:
-        def outcome(self):
-            return {"already_done": tasks}
-
-    ending.RunFactory.worker = Done()
-    try:
-        journal.unwritten.append("CollectPrices_2024_1 started: not recorded (OSError)")
-        ending.close(os.getpid())
-        assert stored("resolved_at IS NULL", "alerts") == [(True,)]  # told, and looked at again by the next run
-        journal.unwritten.clear()
-        ending.close(os.getpid())
-    finally:
-        ending.RunFactory.worker = None
+    journal.unwritten.append("CollectPrices_2024_1 started: not recorded (OSError)")
+    close_with(already_done=tasks)
+    assert stored("resolved_at IS NULL", "alerts") == [(True,)]  # told, and looked at again by the next run
+    journal.unwritten.clear()
+    close_with(already_done=tasks)
     assert stored("resolved_at IS NULL", "alerts") == [(False,)]
 
 
@@ -238,33 +243,25 @@ def test_a_session_that_is_found_done_has_no_open_alert(data_dir, called_with, l
     write_journal(line("a", "killed", 1.0, "killed", task="ScanWatchlist"))
     journal.settle()
     assert stored("resolved_at IS NULL", "alerts") == [(True,)]
-    tasks = {DailyPipeline(date=dt.date(2024, 2, 16))}
-
-    class Done:
-        def outcome(self):
-            return {"already_done": tasks}
-
-    ending.RunFactory.worker = Done()
-    try:
-        ending.close(os.getpid())
-    finally:
-        ending.RunFactory.worker = None
+    close_with(already_done={DailyPipeline(date=dt.date(2024, 2, 16))})
     assert stored("resolved_at IS NULL", "alerts") == [(False,)]
     assert left == []
 
 
+@pytest.mark.parametrize("task", ["ConfirmSession", "PublishLake"])
+def test_what_fails_behind_a_session_that_is_found_done_is_told(data_dir, called_with, left, sent, settings, task):
+    from pipeline.tasks.daily import DailyPipeline
+
+    settings("redis", url="")
+    write_journal(line("a", "failed", 1.0, "an outage", task=task))
+    close_with(already_done={DailyPipeline(date=dt.date(2024, 2, 16))})
+    assert sent == [f"ALERT {task}: {task} failed for 2024-02-16\nan outage"]
+    assert stored("resolved_at IS NULL", "alerts") == [(True,)]
+
+
 def test_a_failure_that_only_luigi_knows_is_recorded(data_dir, called_with, left, sent, settings):
     settings("redis", url="")
-
-    class Failed:
-        def outcome(self):
-            return {"failed": {Stage(date=dt.date(2024, 2, 16))}}
-
-    ending.RunFactory.worker = Failed()
-    try:
-        ending.close(os.getpid())
-    finally:
-        ending.RunFactory.worker = None
+    close_with(failed={Stage(date=dt.date(2024, 2, 16))})
     ((kind, message),) = stored("type, message", "alerts")
     assert kind == "not recorded"
     assert message.startswith("Stage_2024_02_16_")
