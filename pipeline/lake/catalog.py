@@ -25,8 +25,9 @@ from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortOrder
 from pyiceberg.utils.config import Config
 
-from pipeline.config import absolute, publish, storage
+from pipeline.config import publish
 from pipeline.errors import ConfigurationError
+from pipeline.lake.places import sqlite_path, warehouse
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -77,11 +78,6 @@ def troubles() -> tuple[type[Exception], ...]:
     return (*TROUBLES, *(getattr(module, name) for module, names in loaded if module for name in names))
 
 
-def title() -> str:
-    """What messages call the place that is published to."""
-    return f"catalog {publish().catalog}" if publish().catalog else warehouse()
-
-
 def open_catalog() -> Catalog:
     """The catalog that `[publish] catalog` names in pyiceberg's own settings, or the SQLite file.
 
@@ -93,19 +89,6 @@ def open_catalog() -> Catalog:
         return catalog
     own = {name: str(value) for name, value in (Config().get_catalog_config(NAME) or {}).items()}
     return SqliteCatalog(sqlite_path(), **own | {"warehouse": warehouse()})
-
-
-def warehouse() -> str:
-    """`[publish] warehouse`: an address as it stands, a folder as an absolute path."""
-    given = publish().warehouse
-    return given if urlparse(given).scheme else str(absolute(given))
-
-
-def sqlite_path() -> pathlib.Path:
-    """The SQLite file: in the warehouse where that is a folder, beside the database where it is a bucket."""
-    if urlparse(publish().warehouse).scheme:
-        return storage().root / "lake" / "catalog.db"
-    return absolute(publish().warehouse) / "catalog.db"
 
 
 class SqliteCatalog(MetastoreCatalog, NoopCatalog):

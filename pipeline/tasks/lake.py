@@ -16,6 +16,7 @@ from pipeline.config import publish
 from pipeline.database.connection import reading
 from pipeline.database.replica import published
 from pipeline.errors import ConfigurationError, LakeError
+from pipeline.lake.places import is_wanted, sqlite_path, title
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.daily import DailyPipeline
 
@@ -51,14 +52,12 @@ class PublishLake(SessionTask):
     @classmethod
     def with_product(cls, sessions: set[dt.date]) -> set[dt.date]:
         """All of the sessions while the catalog is there; a warehouse that was taken away is made again."""
-        from pipeline.lake.catalog import sqlite_path
-
         return sessions if publish().catalog or sqlite_path().exists() else set()
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         from pyiceberg.exceptions import CommitFailedException
 
-        from pipeline.lake.catalog import title, troubles
+        from pipeline.lake.catalog import troubles
 
         try:
             months, removed = publish_sessions(sessions)
@@ -87,7 +86,7 @@ def publish_sessions(sessions: Sequence[dt.date]) -> tuple[dict[str, int], int]:
 
 def check_lake() -> None:
     """Raises ConfigurationError where nothing can be published."""
-    if not publish().warehouse and not publish().catalog:
+    if not is_wanted():
         raise ConfigurationError(
             "there is no warehouse to publish to; name a folder or a bucket: [publish] warehouse = /srv/lake, or "
             "--publish-warehouse /srv/lake"

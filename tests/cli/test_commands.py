@@ -30,6 +30,7 @@ from pipeline.masking import MASK
 from pipeline.report.places import report_path
 from pipeline.runs import notifications
 from pipeline.tasks.daily import DailyPipeline
+from pipeline.tasks.lake import PublishLake
 from tests.support.runs import run_here
 from tests.support.small_market import LAST, MARKUP, SMALL, UNKNOWN, SmallMarket
 
@@ -366,6 +367,19 @@ def test_the_doctor_compares_the_replica_with_what_was_published(done: pathlib.P
     finding = found_by_doctor("replica")
     assert finding.level == doctor.FAILURE
     assert finding.command.startswith("pipeline retry ")
+
+
+def test_the_doctor_looks_whether_the_tables_for_others_have_the_newest_session(
+    done: pathlib.Path, tmp_path: pathlib.Path, settings: Callable[..., None]
+) -> None:
+    assert not [finding for finding in doctor.examine() if finding.check == "lake"]
+    settings("publish", warehouse=str(tmp_path / "lake"))
+    assert level("lake") == doctor.WARNING
+    assert f"luigi --module pipeline PublishLake --date {LAST}" in call("doctor").output
+    PublishLake(date=LAST).run()
+    assert level("lake") == doctor.OK
+    (tmp_path / "lake" / "catalog.db").unlink()
+    assert level("lake") == doctor.WARNING
 
 
 def test_the_doctor_reads_the_newest_backup(done: pathlib.Path) -> None:

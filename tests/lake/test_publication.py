@@ -17,7 +17,8 @@ from pyiceberg.table import Table
 from pipeline.calendar import NEW_YORK
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.lake import expiry, publication
-from pipeline.lake.catalog import NAMESPACE, SqliteCatalog, open_catalog, sqlite_path
+from pipeline.lake.catalog import NAMESPACE, SqliteCatalog, open_catalog
+from pipeline.lake.places import sqlite_path
 from pipeline.lake.tables import TABLES
 from tests.support.stored_market import LAST, SESSIONS, SYMBOLS, fill
 

@@ -12,7 +12,8 @@ from pyiceberg.utils.config import Config
 from pipeline.database.replica import publish as publish_replica
 from pipeline.errors import ConfigurationError, LakeError
 from pipeline.host.files import write_text
-from pipeline.lake.catalog import open_catalog, sqlite_path
+from pipeline.lake.catalog import open_catalog
+from pipeline.lake.places import sqlite_path
 from pipeline.lake.tables import TABLES
 from pipeline.report.places import report_path
 from pipeline.tasks.lake import PublishLake

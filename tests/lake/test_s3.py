@@ -10,7 +10,8 @@ import pytest
 from pyiceberg.utils.config import Config
 
 from pipeline.lake import expiry
-from pipeline.lake.catalog import open_catalog, sqlite_path
+from pipeline.lake.catalog import open_catalog
+from pipeline.lake.places import sqlite_path
 from pipeline.lake.tables import TABLES
 from tests.lake.test_publication import change, in_the_database, in_the_lake, publish, snapshots, stored  # noqa: F401
 from tests.support.buckets import KEY, REGION, SECRET, Buckets, buckets

@@ -20,6 +20,7 @@ CHECKS = (
     contents.database,
     progress.sessions,
     copies.replica,
+    copies.lake,
     services.feed,
     services.events,
     copies.backups,

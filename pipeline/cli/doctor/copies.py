@@ -1,4 +1,4 @@
-"""The copies of the database: the replica that readers open, and the backups, each compared with what was written."""
+"""The copies of the database: the replica that readers open, the tables for other engines, and the backups."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pipeline import given
 from pipeline.cli.doctor.finding import FAILURE, NOTE, OK, WARNING, Finding
 from pipeline.database.backups import backup_folder, backup_paths, check, sha256
+from pipeline.database.connection import database_path, reading
 from pipeline.database.replica import manifest_path, replica_path
+from pipeline.lake.places import is_wanted, title
+from pipeline.tasks.lake import PublishLake
 
 
 def replica() -> Iterator[Finding]:
@@ -32,6 +35,20 @@ def replica() -> Iterator[Finding]:
         "replica",
         f"of session {manifest['session']}, published {manifest['published_at'][:19]} UTC, {manifest['bytes']:,} bytes",
     )
+
+
+def lake() -> Iterator[Finding]:
+    """Whether the tables for other engines, where they are asked for, have the newest session that is done."""
+    if not is_wanted() or not database_path().exists():
+        return
+    with reading() as connection:
+        query = "SELECT max(session) FROM finished_stages WHERE stage = 'CloseSession'"
+        (done,) = connection.execute(query).fetchone() or (None,)
+    if done and PublishLake.recorded([done]):
+        yield Finding(OK, "lake", f"{title()} has {done}, the newest session that is done")
+    elif done:
+        command = given.luigi_command("PublishLake", "--date", str(done))
+        yield Finding(WARNING, "lake", f"{title()} lacks {done}, the newest session that is done", command)
 
 
 def backups() -> Iterator[Finding]:
