@@ -6,8 +6,10 @@ that it logs. A new Luigi that breaks one of them is told apart by the test besi
 
 from __future__ import annotations
 
+import functools
 import pathlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import luigi
@@ -59,8 +61,6 @@ def configuration_files() -> list[pathlib.Path]:
 
 def is_command_line() -> bool:
     """Whether this process is Luigi's command line, however it was started: only that imports `luigi.cmdline`."""
-    import sys
-
     return "luigi.cmdline" in sys.modules
 
 
@@ -165,6 +165,29 @@ class OpenRemoteScheduler(RemoteScheduler):
             raise self.unreachable(error) from error
 
 
+class Results:
+    """Luigi's queue of what became of tasks, without the word of a task process that a signal ends.
+
+    The worker tells that itself. With both, it takes the second for the end of the next attempt, forgets the process of
+    that one, and waits for it when all is done.
+    """
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def put(self, result: Any) -> None:
+        if sys.exc_info()[0] is not KeyboardInterrupt:
+            self._queue.put(result)
+
+
+def quietly(run: Callable[[], None]) -> None:
+    """What a task process runs: a signal ends it without a traceback, as the worker says what happened."""
+    try:
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 class OpenWorker(Worker):
     """Luigi's worker, which says who it is, and can be told to tell the scheduler again what it is to do."""
 
@@ -190,6 +213,13 @@ class OpenWorker(Worker):
     def outcome(self) -> dict[str, set[luigi.Task]]:
         """The tasks of the run by what became of them, as Luigi's own summary and exit codes have it."""
         return execution_summary._summary_dict(self)
+
+    def _create_task_process(self, task: luigi.Task) -> TaskProcess:
+        process = super()._create_task_process(task)
+        process.result_queue = Results(process.result_queue)
+        if process.use_multiprocessing:
+            process.run = functools.partial(quietly, process.run)
+        return process
 
     def _generate_worker_info(self) -> list[tuple[str, object]]:
         return [*super()._generate_worker_info(), *self.more_facts()]

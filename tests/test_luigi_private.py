@@ -25,6 +25,7 @@ PRIVATE = [
     (type(luigi.configuration.get_config()), "_config_paths", "`pipeline config` cannot say where a value comes from"),
     (luigi.Parameter, "_value_iterator", "--date has no default that is asked for late"),
     (luigi.worker, "_get_retry_policy_dict", "a tracking URL resets how often a task is tried"),
+    (luigi.worker.Worker, "_create_task_process", "a run waits for ever for a task that has timed out"),
     (luigi.scheduler.Scheduler, "_schedulable", "two runs take each other's sessions into one combined task"),
     (luigi.scheduler.Scheduler, "_prune_tasks", "the task of a killed run is not handed to the next one"),
     (luigi.scheduler.SimpleTaskState, "get_active_workers", "the task of a killed run is not handed to the next one"),
@@ -35,6 +36,11 @@ PRIVATE = [
 #: Attributes that are set in a constructor, which inspection of the class does not show.
 SET_IN = [
     (luigi.worker.TaskStatusReporter, ("_scheduler", "_task_id", "_worker_id"), "a tracking URL cannot be told"),
+    (
+        luigi.worker.TaskProcess,
+        ("result_queue", "use_multiprocessing"),
+        "a run waits for ever for a task that has timed out",
+    ),
     (luigi.scheduler.Scheduler, ("_state", "_config"), "the task of a killed run is not put back"),
 ]
 TEXTS = [
