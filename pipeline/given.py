@@ -33,6 +33,10 @@ def option(section: str, name: str) -> str:
     return f"--{section}-{name}".replace("_", "-")
 
 
+#: What `pipeline retry` runs again.
+RETRIED = ("DailyPipeline", "RedisWatchlistSync", "ManualFullSync", "ConfirmSession", "PublishLake")
+
+
 def options() -> dict[str, tuple[str, str]]:
     """Every setting of ours, by its option on Luigi's command line."""
     return {option(section, name): (section, name) for section, name in all_settings()}

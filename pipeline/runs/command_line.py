@@ -67,7 +67,7 @@ def _refuse_abbreviations(arguments: Sequence[str], known: Sequence[str]) -> Non
 def again(arguments: Sequence[str], date: str) -> str:
     """The command that does again, for one date, what this command line asked for, with all its options.
 
-    Under a central scheduler that is `pipeline retry`, which enables what the scheduler has given up.
+    Under a central scheduler that is `pipeline retry`, for what it takes: it enables what the scheduler has given up.
     """
     options, others = _parser(given.options()).parse_known_args(list(arguments))
     names = set(Register.task_names())
@@ -75,6 +75,6 @@ def again(arguments: Sequence[str], date: str) -> str:
     words = [word for name in SCHEDULER if (value := getattr(options, _attribute(name))) for word in (name, value)]
     words += [word for word in others if word != root]
     task = options.of or root
-    if options.local_scheduler:  # asked for, or taken because no other one answers
+    if options.local_scheduler or task not in given.RETRIED:  # asked for, or taken because no other one answers
         return given.luigi_command(task, *(["--date", date] if date else []), *words)
     return given.retry_command(task, date, *words)

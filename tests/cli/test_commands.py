@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+import pipeline
 from pipeline import given
 from pipeline.cli import commands, doctor, terminal
 from pipeline.cli.doctor import installation
@@ -28,7 +29,7 @@ from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.replica import publish, replica_path
 from pipeline.masking import MASK
 from pipeline.report.places import report_path
-from pipeline.runs import notifications
+from pipeline.runs import central, notifications
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.lake import PublishLake
 from tests.support.runs import run_here
@@ -428,6 +429,28 @@ def test_the_doctor_finds_rows_that_are_there_twice(done: pathlib.Path) -> None:
         connection.execute("INSERT INTO stock_data FROM stock_data LIMIT 1")
     assert level("database") == doctor.FAILURE
     assert "1 rows of stock_data are there twice" in call("doctor").output
+
+
+def test_the_doctor_names_the_command_of_a_task_that_luigid_has_given_up(
+    done: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up = central.KnownTask("ConfirmSession_1", "ConfirmSession", (LAST,), "DISABLED")
+    monkeypatch.setattr(central, "answers", lambda: True)
+    monkeypatch.setattr(central, "known_tasks", lambda status: [given_up])
+    (finding,) = [finding for finding in doctor.examine() if "is disabled" in finding.text]
+    assert finding.command.startswith(f"pipeline retry {LAST} --task ConfirmSession")
+
+
+@pytest.mark.parametrize("task", given.RETRIED)
+def test_whatever_people_run_for_a_date_is_run_again(
+    done: pathlib.Path, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("pipeline.cli.commands.retry.become", started.append)
+    answer = call("retry", str(LAST), "--task", task, "--local-scheduler")
+    assert answer.exit_code == 0, answer.output
+    assert task in started[0]
+    assert {*given.RETRIED, "RangeTradingDays"} == set(pipeline.__all__)
 
 
 def test_the_doctor_lists_rejected_bars_and_failed_symbols(done: pathlib.Path) -> None:

@@ -86,6 +86,8 @@ FAILED = line("a", "failed", 1.0, "down")
             f"pipeline retry {DAY} --scheduler-url http://h:1 --storage-data-dir d",
         ),
         (("RedisWatchlistSync", "--date", DAY), False, f"pipeline retry {DAY} --task RedisWatchlistSync"),
+        (("ConfirmSession", "--date", DAY), False, f"pipeline retry {DAY} --task ConfirmSession"),
+        (("ComputeIndicators", "--date", DAY), False, f"luigi --module pipeline ComputeIndicators --date {DAY}"),
         (
             ("DailyPipeline", "--alerts-slack-webhook-url", "https://hooks.invalid/secret"),
             True,

@@ -7,7 +7,7 @@ import datetime as dt
 import click
 import luigi.configuration
 
-from pipeline import calendar
+from pipeline import calendar, given
 from pipeline.cli.arguments import DAY
 from pipeline.cli.launch import become, luigi_command
 from pipeline.runs import central, command_line
@@ -17,7 +17,7 @@ from pipeline.runs import central, command_line
 @click.argument("date", type=DAY, metavar="DATE")
 @click.option(
     "--task",
-    type=click.Choice(["DailyPipeline", "RedisWatchlistSync", "ManualFullSync"]),
+    type=click.Choice(given.RETRIED),
     default="DailyPipeline",
     show_default=True,
     help="What is to be run.",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pipeline import calendar, given
 from pipeline.cli.doctor.finding import FAILURE, NOTE, OK, WARNING, Finding
 from pipeline.config import redis
-from pipeline.runs import central
+from pipeline.runs import alerts, central
 
 
 def feed() -> Iterator[Finding]:
@@ -62,7 +62,8 @@ def scheduler() -> Iterator[Finding]:
     yield Finding(OK, "scheduler", f"luigid answers at {central.scheduler_url()}")
     for task in central.known_tasks("DISABLED"):
         days = ", ".join(map(str, task.sessions))
-        command = given.pipeline_command("retry", str(task.sessions[0])) if task.sessions else ""
+        pipeline = alerts.pipeline_of(task.family)
+        command = given.retry_command(pipeline, str(task.sessions[0])) if task.sessions else ""
         yield Finding(
             WARNING, "scheduler", f"{task.family} of {days or 'no date'} is disabled after too many failures", command
         )
