@@ -54,8 +54,16 @@ def luigi_command(task: str, *words: str) -> str:
 
 def retry_command(task: str, date: str, *words: str) -> str:
     """`pipeline retry` of a task, with the settings given and further options of Luigi's."""
-    which = [] if task == "DailyPipeline" else ["--task", task]
-    return shlex.join(["pipeline", "retry", date, *which, *words, *_shown(luigi_options())])
+    return shlex.join(["pipeline", *_retry(task, date), *words, *_shown(luigi_options())])
+
+
+def retry(task: str, date: str) -> str:
+    """`pipeline retry` of a task, with the settings given as our own commands take them."""
+    return pipeline_command(*_retry(task, date))
+
+
+def _retry(task: str, date: str) -> list[str]:
+    return ["retry", date, *([] if task == "DailyPipeline" else ["--task", task])]
 
 
 def pipeline_command(*words: str) -> str:

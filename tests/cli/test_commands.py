@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import pipeline
-from pipeline import given
+from pipeline import calendar, given
 from pipeline.cli import commands, doctor, terminal
 from pipeline.cli.doctor import installation
 from pipeline.cli.main import READING, main, module_of
@@ -29,7 +29,7 @@ from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.replica import publish, replica_path
 from pipeline.masking import MASK
 from pipeline.report.places import report_path
-from pipeline.runs import central, notifications
+from pipeline.runs import alerts, central, notifications
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.lake import PublishLake
 from tests.support.runs import run_here
@@ -439,6 +439,15 @@ def test_the_doctor_names_the_command_of_a_task_that_luigid_has_given_up(
     monkeypatch.setattr(central, "known_tasks", lambda status: [given_up])
     (finding,) = [finding for finding in doctor.examine() if "is disabled" in finding.text]
     assert finding.command.startswith(f"pipeline retry {LAST} --task ConfirmSession")
+
+
+def test_the_alerts_name_the_pipeline_that_is_to_be_run_again(done: pathlib.Path) -> None:
+    with writing() as connection:
+        for task in ("ConfirmSession", "SyncRedis"):
+            alerts.record(connection, "failed", task, LAST, "an outage", calendar.now())
+    said = " ".join(call("alerts").output.split())
+    for pipeline_ in ("ConfirmSession", "RedisWatchlistSync"):
+        assert f"run again: pipeline retry {LAST} --task {pipeline_}" in said
 
 
 @pytest.mark.parametrize("task", given.RETRIED)

@@ -41,9 +41,9 @@ def command(days: int | None, as_json: bool) -> None:
     screen.print(as_text(found, screen.width))
     for alert in found:
         screen.print(f"[red]{alert.id}[/] {escape(alert.message)}")
-    again = sorted({str(alert.date) for alert in found if alert.date and not alert.resolved_at})
-    for date in again:
-        screen.print(f"run again: {escape(given.pipeline_command('retry', date))}")
+    again = sorted({(str(alert.date), alert.pipeline) for alert in found if alert.date and not alert.resolved_at})
+    for date, pipeline in again:
+        screen.print(f"run again: {escape(given.retry(pipeline, date))}")
 
 
 def as_text(alerts: list[Alert], width: int) -> RenderableType:

@@ -62,8 +62,7 @@ def scheduler() -> Iterator[Finding]:
     yield Finding(OK, "scheduler", f"luigid answers at {central.scheduler_url()}")
     for task in central.known_tasks("DISABLED"):
         days = ", ".join(map(str, task.sessions))
-        pipeline = alerts.pipeline_of(task.family)
-        command = given.retry_command(pipeline, str(task.sessions[0])) if task.sessions else ""
+        command = given.retry(alerts.pipeline_of(task.family), str(task.sessions[0])) if task.sessions else ""
         yield Finding(
             WARNING, "scheduler", f"{task.family} of {days or 'no date'} is disabled after too many failures", command
         )
