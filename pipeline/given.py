@@ -14,6 +14,9 @@ import luigi.configuration
 from pipeline.config import all_settings
 from pipeline.masking import MASK, secrets
 
+#: What people run for a date, and `pipeline retry` runs again.
+RETRIED = ("DailyPipeline", "RedisWatchlistSync", "ManualFullSync", "ConfirmSession", "PublishLake")
+
 _values: dict[tuple[str, str], str] = {}
 
 
@@ -31,10 +34,6 @@ def is_given(section: str, name: str) -> bool:
 def option(section: str, name: str) -> str:
     """How a setting is written on Luigi's command line."""
     return f"--{section}-{name}".replace("_", "-")
-
-
-#: What `pipeline retry` runs again.
-RETRIED = ("DailyPipeline", "RedisWatchlistSync", "ManualFullSync", "ConfirmSession", "PublishLake")
 
 
 def options() -> dict[str, tuple[str, str]]:

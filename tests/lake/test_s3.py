@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pyarrow.fs
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 from pyiceberg.utils.config import Config
 
 from pipeline.lake import expiry
-from pipeline.lake.catalog import open_catalog
+from pipeline.lake.catalog import open_catalog, troubles
 from pipeline.lake.places import sqlite_path
 from pipeline.lake.tables import TABLES
 from tests.lake.test_publication import change, in_the_database, in_the_lake, publish, snapshots, stored  # noqa: F401
@@ -74,4 +75,5 @@ def test_a_catalog_of_another_kind_holds_it_too(
         assert in_the_lake(table.name) == in_the_database(table.name)
     assert snapshots("bars") == ["one", "two"]
     assert type(open_catalog()).__name__ == "GlueCatalog"
+    assert {BotoCoreError, ClientError} < set(troubles())
     assert not sqlite_path().exists()
