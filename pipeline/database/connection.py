@@ -15,6 +15,7 @@ from pipeline import given
 from pipeline.config import market, storage
 from pipeline.database import standing
 from pipeline.database.damage import in_words
+from pipeline.database.interruption import interruptible
 from pipeline.database.schema import MIGRATIONS, unknown_migrations
 from pipeline.errors import DatabaseLockedError, DatabaseNewerError, MixedSourcesError
 from pipeline.version import code_version
@@ -82,7 +83,8 @@ def _opened(path: pathlib.Path, read_only: bool) -> Iterator[DuckDBPyConnection]
             if not locked(error):
                 raise
             raise DatabaseLockedError(_locked_message(path, str(error))) from error
-        yield connection
+        with interruptible():
+            yield connection
 
 
 def _limits() -> dict[str, str]:

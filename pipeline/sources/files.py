@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from pipeline import calendar
 from pipeline.config import absolute, files
+from pipeline.database.interruption import interruptible
 from pipeline.database.sql import identifier, literal
 from pipeline.errors import FilesSourceError, ListingUnavailableError
 from pipeline.sources.answers import ANSWER_SCHEMA
@@ -169,7 +170,7 @@ class FilesSource:
     def _opened(self, table: str) -> Iterator[duckdb.DuckDBPyConnection]:
         """An in-memory database with one of TABLES as a view of its files, `file` being a row's place among them."""
         paths = data_files(self.folder / table)
-        with duckdb.connect() as connection:
+        with interruptible(), duckdb.connect() as connection:
             selects = [select(connection, path, number, TABLES[table]) for number, path in enumerate(paths)]
             try:
                 connection.execute(

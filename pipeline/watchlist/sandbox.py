@@ -7,6 +7,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pipeline.database.interruption import interruptible
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -45,7 +47,8 @@ def sandbox(view: Any = None) -> Iterator[DuckDBPyConnection]:
             connection.execute(_FINITE.format(name=name, given="x, y", value=value))
         connection.execute(_FINITE.format(name="exp", given="x", value="system.main.exp(x::DOUBLE)"))
         connection.execute("SET lock_configuration = true")
-        yield connection
+        with interruptible():
+            yield connection
 
 
 @contextlib.contextmanager
@@ -60,4 +63,5 @@ def closed_replica(path: pathlib.Path, memory: str) -> Iterator[DuckDBPyConnecti
     config = CLOSED | {"memory_limit": memory}
     with contextlib.closing(duckdb.connect(str(path), read_only=True, config=config)) as connection:
         connection.execute("SET lock_configuration = true")
-        yield connection
+        with interruptible():
+            yield connection
