@@ -69,6 +69,17 @@ def snapshots(name: str) -> list[str]:
     return [snapshot.summary["run"] for snapshot in lake_table(name).snapshots()]
 
 
+def check_publications() -> None:
+    """A first publication, one of a change and one of nothing, wherever the tables and their catalog are."""
+    publish()
+    change("UPDATE stock_data SET close = 1 WHERE date = ?", LAST)
+    assert publish("two")["bars"] == 1
+    assert publish("three")["bars"] == 0
+    for table in TABLES:
+        assert in_the_lake(table.name) == in_the_database(table.name)
+    assert snapshots("bars") == ["one", "two"]
+
+
 @pytest.mark.parametrize("name", ["bars", "indicators", "watchlist", "actions", "coverage"])
 def test_the_tables_hold_what_the_database_does(name: str) -> None:
     publish()

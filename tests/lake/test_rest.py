@@ -14,10 +14,9 @@ from pipeline.errors import ConfigurationError, LakeError
 from pipeline.host.files import write_text
 from pipeline.lake.catalog import open_catalog
 from pipeline.lake.places import sqlite_path
-from pipeline.lake.tables import TABLES
 from pipeline.report.places import report_path
 from pipeline.tasks.lake import PublishLake
-from tests.lake.test_publication import change, in_the_database, in_the_lake, publish, snapshots, stored  # noqa: F401
+from tests.lake.test_publication import check_publications, stored  # noqa: F401
 from tests.support.rest_catalog import TOKEN, Rest, rest_catalog
 from tests.support.runs import mark_done
 from tests.support.stored_market import LAST
@@ -38,13 +37,7 @@ def server(
 
 
 def test_a_rest_catalog_holds_what_the_database_does(server: Rest) -> None:
-    publish()
-    change("UPDATE stock_data SET close = 1 WHERE date = ?", LAST)
-    assert publish("two")["bars"] == 1
-    assert publish("three")["bars"] == 0
-    for table in TABLES:
-        assert in_the_lake(table.name) == in_the_database(table.name)
-    assert snapshots("bars") == ["one", "two"]
+    check_publications()
     assert type(open_catalog()).__name__ == "RestCatalog"
     assert not sqlite_path().exists()
 

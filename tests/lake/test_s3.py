@@ -14,7 +14,15 @@ from pipeline.lake import expiry
 from pipeline.lake.catalog import open_catalog, troubles
 from pipeline.lake.places import sqlite_path
 from pipeline.lake.tables import TABLES
-from tests.lake.test_publication import change, in_the_database, in_the_lake, publish, snapshots, stored  # noqa: F401
+from tests.lake.test_publication import (  # noqa: F401
+    change,
+    check_publications,
+    in_the_database,
+    in_the_lake,
+    publish,
+    snapshots,
+    stored,
+)
 from tests.support.buckets import KEY, REGION, SECRET, Buckets, buckets
 from tests.support.stored_market import LAST
 
@@ -67,13 +75,7 @@ def test_a_catalog_of_another_kind_holds_it_too(
 ) -> None:
     configure(monkeypatch, "COMPANY", server, TYPE="glue", WAREHOUSE="s3://lake/tables", **access("GLUE", server))
     settings("publish", catalog="company")
-    publish()
-    change("UPDATE stock_data SET close = 1 WHERE date = ?", LAST)
-    assert publish("two")["bars"] == 1
-    assert publish("three")["bars"] == 0
-    for table in TABLES:
-        assert in_the_lake(table.name) == in_the_database(table.name)
-    assert snapshots("bars") == ["one", "two"]
+    check_publications()
     assert type(open_catalog()).__name__ == "GlueCatalog"
     assert {BotoCoreError, ClientError} < set(troubles())
     assert not sqlite_path().exists()

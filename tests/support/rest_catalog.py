@@ -62,9 +62,6 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answered("POST")
 
-    def do_HEAD(self) -> None:
-        self._answered("HEAD")
-
     def _answered(self, method: str) -> None:
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         self.server.open.wait()
