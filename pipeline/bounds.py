@@ -1,14 +1,15 @@
-"""Numbers of the configuration that cannot work, refused before a stage begins, with the nearest ones that can."""
+"""Settings that cannot work, refused before a stage begins, with the nearest ones that can."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 
 import luigi
 
-from pipeline.config import SECTIONS
+from pipeline.config import SECTIONS, storage
 from pipeline.errors import ConfigurationError
 
 
@@ -73,10 +74,15 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ("publish", "timeout_minutes"): Bound(1),
 }
 
+#: In the path of a folder: ends a string for Spark's launcher, parts Java's class path, is a pattern for DuckDB, or the
+#: value of a column for those who read the Parquet files below it.
+MEANS_SOMETHING = re.compile(r"""['"\\:*?\[\]=\x00-\x1f\x7f]""")
+
 
 def check_settings() -> None:
     """Raises ConfigurationError, which names every setting that cannot work, and the nearest value that can."""
     wrong = [sentence for section in SECTIONS for sentence in _wrong_in(section)]
+    wrong += _wrong_folder()
     if wrong:
         raise ConfigurationError("; ".join(wrong))
 
@@ -88,6 +94,16 @@ def _wrong_in(section: type[luigi.Config]) -> Iterator[str]:
             bound, value = BOUNDS.get((section.__name__, name), Bound(0)), getattr(values, name)
             if not bound.least <= value <= bound.most:
                 yield _refused(section.__name__, name, value, bound)
+
+
+def _wrong_folder() -> Iterator[str]:
+    folder = str(storage().root)
+    found = sorted(set(MEANS_SOMETHING.findall(folder)))
+    if found:
+        yield (
+            f"[storage] data_dir = {folder!a}: Java, Spark or DuckDB take {' '.join(map(ascii, found))} in a path for "
+            f"something else; {MEANS_SOMETHING.sub('_', folder)} can be used"
+        )
 
 
 def _refused(section: str, name: str, value: float, bound: Bound) -> str:

@@ -48,6 +48,20 @@ def test_a_share_above_one_is_refused(settings: Callable[..., None]) -> None:
         check_settings()
 
 
+@pytest.mark.parametrize("character", ["'", '"', "\\", ":", "*", "?", "[", "]", "=", "\n"])
+def test_a_data_folder_that_java_spark_or_duckdb_read_otherwise_is_refused(
+    settings: Callable[..., None], character: str
+) -> None:
+    settings("storage", data_dir=f"/srv/market{character}data")
+    with pytest.raises(ConfigurationError, match=r"\[storage\] data_dir = .*; /srv/market_data can be used"):
+        check_settings()
+
+
+def test_a_data_folder_may_have_any_other_name(settings: Callable[..., None]) -> None:
+    settings("storage", data_dir="/srv/market data/é漢 #1, (50 %%) {a} $b ;&|~^@+!")
+    check_settings()
+
+
 def test_all_that_is_wrong_is_named_at_once(settings: Callable[..., None]) -> None:
     settings("market", overlap_sessions=1)
     settings("indicators", lookback=60)

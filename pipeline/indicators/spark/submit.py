@@ -37,7 +37,7 @@ logger = logging.getLogger("pipeline")
 
 #: What a job gets of our environment. Everything else stays here: the rest is where passwords and tokens are.
 PASSED_ON = frozenset(
-    ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"]
+    ["PATH", "HOME", "USER", "LOGNAME", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"]
     + [
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
@@ -181,12 +181,13 @@ class SparkJob(SparkSubmitTask):
         return " ".join([*quoted, super().driver_java_options or spark_home.SHORT_LIVED])
 
     def get_environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("LC_")}
+        kept = {name: value for name, value in os.environ.items() if name in PASSED_ON}
         ours = {
             "PYSPARK_PYTHON": sys.executable,
             "SPARK_LAUNCHER_OPTS": spark_home.SHORT_LIVED,
             "SPARK_JOB_SUBMITTER": str(os.getpid()),
             "TMPDIR": str(self._scratch),
+            "LC_ALL": "C.UTF-8",  # in others Java opens no file whose path has letters that they lack
             "OPENBLAS_NUM_THREADS": "1",  # which numpy starts at its import, and nothing here has any use for
         }
         if self._is_local:

@@ -73,7 +73,7 @@ class Installation:
 
     @property
     def data(self) -> pathlib.Path:
-        return self.folder / "data folder"
+        return self.folder / "data folder é漢 #1, (50 %) {a} $b;&|~^@+!"
 
     def start(
         self,
@@ -90,7 +90,8 @@ class Installation:
             app=str(self.folder / "job.py"), folder=str(self.folder), workers=workers, timeout=timeout
         )
         (self.folder / "program.py").write_text(program)
-        config = f"[storage]\ndata_dir = {self.data}\n[spark]\nmaster = {master}\ndriver_memory = 512m\n"
+        data = str(self.data).replace("%", "%%")
+        config = f"[storage]\ndata_dir = {data}\n[spark]\nmaster = {master}\ndriver_memory = 512m\n"
         config += f"{settings}[worker]\ntask_process_context = pipeline.runs.startup.TaskContext\n"
         (self.folder / "luigi.cfg").write_text(config)
         env = {
@@ -142,7 +143,8 @@ WORKS = """
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """One job that works, with no Java on the PATH, secrets around it, and a blank in every path."""
+    """One job that works, with no Java on the PATH, secrets around it, all that may be in the path of a data folder,
+    and a locale that has no letters but English ones."""
     folder = tmp_path_factory.mktemp("works")
     (folder / "bin").mkdir()
     for tool in ("bash", "sh", "env", "dirname", "nproc", "ps", "ls"):
@@ -152,7 +154,7 @@ def finished(tmp_path_factory):
     account, said = installation.run(
         WORKS,
         settings="conf = spark.job.own=a|spark.ui.port=0\n",
-        PATH=str(folder / "bin"), JAVA_HOME="", SLACK_WEBHOOK_URL=TOKEN, TMPDIR=str(folder),
+        PATH=str(folder / "bin"), JAVA_HOME="", LC_ALL="C", SLACK_WEBHOOK_URL=TOKEN, TMPDIR=str(folder),
     )  # fmt: skip
     arguments, driver, worker, conf = json.loads((folder / "environment.json").read_text())
     return account, said, arguments, driver, worker, conf, installation
