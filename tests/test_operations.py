@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.runs import lock as runlock
 from tests.support.fake_market import Fault
-from tests.support.runs import ROOT, environment, options, processes_of, run_luigi, start_luigi, wait_until
+from tests.support.runs import LUIGI, ROOT, environment, options, processes_of, run_luigi, start_luigi, wait_until
 from tests.support.small_market import SmallMarket
 
 DOCUMENT = ROOT / "docs" / "operations.md"
@@ -176,11 +176,30 @@ def test_exit_40_the_scheduler_that_was_named_does_not_answer(luigi: Luigi) -> N
     assert code == 40
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "signum",
+    [signal.SIGTERM, *(pytest.param(signum, marks=pytest.mark.slow) for signum in (signal.SIGINT, signal.SIGHUP))],
+)
 def test_exit_130_a_run_was_told_to_stop(market: SmallMarket, tmp_path: pathlib.Path, signum: int) -> None:
-    """SIGTERM, as of systemd or a shutdown, or Ctrl-C; nothing outlives the run."""
+    """SIGTERM, as of systemd or a shutdown, Ctrl-C, or a terminal that is gone; nothing outlives the run."""
     assert ended_by(signum, market, tmp_path) == 130
     assert processes_of(tmp_path / "data") == []
+
+
+@pytest.mark.slow
+def test_exit_0_a_run_under_nohup_outlives_its_terminal(market: SmallMarket, tmp_path: pathlib.Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert ended_by(signal.SIGHUP, market, tmp_path, "CollectPrices") == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.slow
+def test_exit_0_a_run_without_standard_streams(market: SmallMarket, tmp_path: pathlib.Path) -> None:
+    command = [LUIGI, "--module", "pipeline", "DailyPipeline", "--date", DAY, "--local-scheduler"]
+    run = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command, *options(market, tmp_path / "data")]
+    assert subprocess.run(run, cwd=tmp_path, env=environment(tmp_path), timeout=240, check=False).returncode == 0
 
 
 def test_exit_137_a_run_was_killed(market: SmallMarket, tmp_path: pathlib.Path) -> None:
@@ -189,12 +208,10 @@ def test_exit_137_a_run_was_killed(market: SmallMarket, tmp_path: pathlib.Path) 
         process.wait(timeout=30)
 
 
-def ended_by(signum: int, market: SmallMarket, tmp_path: pathlib.Path) -> int:
+def ended_by(signum: int, market: SmallMarket, tmp_path: pathlib.Path, task: str = "DailyPipeline") -> int:
     """The code of a run that got a signal while collecting prices; a shell says 128 + number for a negative one."""
     market.latency = 0.2
-    run = start_luigi(
-        "DailyPipeline", "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path, log=tmp_path / "log"
-    )
+    run = start_luigi(task, "--date", DAY, *options(market, tmp_path / "data"), home=tmp_path, log=tmp_path / "log")
     wait_until(lambda: market.total, run)
     run.send_signal(signum)
     return run.wait(timeout=60)

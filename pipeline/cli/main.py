@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import functools
 import importlib
 import keyword
@@ -18,6 +19,7 @@ from pipeline.cli.arguments import SETTING
 from pipeline.cli.commands import COMMANDS
 from pipeline.config import storage
 from pipeline.errors import NothingKnownError, PipelineError
+from pipeline.host.streams import open_standard_streams
 from pipeline.runs import configuration
 from pipeline.text import shown
 
@@ -41,12 +43,20 @@ READING = ("alerts", "evaluate", "explain", "query", "reset", "restore", "show",
 LOOKING = ("doctor", "config")
 
 
+#: Errors of writing that say nothing of a file are of the standard output.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
         raise click.ClickException(shown(str(error))) from error
+    except OSError as error:
+        if error.filename or error.errno not in NO_ROOM:
+            raise
+        raise click.ClickException(f"the output cannot be written: {error.strerror}") from error
 
 
 class Commands(click.Group):
@@ -127,5 +137,6 @@ def main(context: click.Context) -> None:
         eval "$(_PIPELINE_COMPLETE=bash_source pipeline)"
         eval "$(_PIPELINE_COMPLETE=zsh_source pipeline)"
     """
+    open_standard_streams()
     if context.invoked_subcommand not in LOOKING:
         configuration.check_files()

@@ -76,6 +76,8 @@ def asked(
         except (duckdb.OutOfMemoryException, MemoryError) as error:
             raise QueryError(f"the answer takes more than {memory_mb:,} MB; ask for less, or raise --memory") from error
         except (duckdb.Error, OSError) as error:  # Arrow's stream hands DuckDB's errors on as OSError
+            if getattr(error, "errno", None):  # one of writing what was answered
+                raise
             if late.is_set():
                 raise QueryError(f"no answer within {timeout:g} s; ask for less, or raise --timeout") from error
             raise QueryError(f"the replica cannot answer: {error}") from error

@@ -28,6 +28,7 @@ from pipeline import luigi_private
 from pipeline.config import storage
 from pipeline.errors import CommandLineError, PipelineError, RunInProgressError
 from pipeline.host.processes import die_with_parent
+from pipeline.host.streams import open_standard_streams
 from pipeline.runs import command_line, configuration, ending, guard, journal, leftovers, log
 from pipeline.runs import lock as runlock
 from pipeline.runs.worker import RunFactory
@@ -41,6 +42,7 @@ _held: list[IO[str]] = []
 
 def prepare(arguments: Sequence[str]) -> None:
     """Make this process a run: called once, with Luigi's command line. Ends it when it cannot become one."""
+    open_standard_streams()  # before any file
     log.set_up()
     try:
         options = command_line.read(arguments)
@@ -56,8 +58,7 @@ def prepare(arguments: Sequence[str]) -> None:
     journal.settle(alone=local)  # of runs that were killed: what they left must not wait for the end of this one
     guard.error_of(leftovers.sweep)
     luigi_private.use_factory(RunFactory)
-    # `kill` and systemd's stop are like Ctrl-C: Luigi then ends its task processes
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _end_in_order()
     sys.excepthook = ending.end_by
     logging.getLogger("luigi-interface").addFilter(ending.note_uncaught)
     journal.listen()
@@ -77,6 +78,13 @@ def _check(options: argparse.Namespace) -> None:
     config = luigi.configuration.get_config()
     if not config.get("core", "lock_pid_dir", ""):  # Luigi's own default is one folder in /tmp for all users
         config.set("core", "lock_pid_dir", str(storage().root / "work" / "pids").replace("%", "%%"))
+
+
+def _end_in_order() -> None:
+    """Have `kill`, systemd's stop and a terminal that is gone be like Ctrl-C: Luigi then ends its task processes."""
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(signum, signal.default_int_handler)
 
 
 def choose_scheduler(options: argparse.Namespace) -> bool:

@@ -7,6 +7,8 @@ import pathlib
 import re
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import duckdb
@@ -23,6 +25,7 @@ from pipeline.database.connection import database_path
 from pipeline.database.replica import replica_path
 from pipeline.errors import QueryError
 from pipeline.watchlist.sandbox import closed_replica
+from tests.support.runs import ROOT, environment
 
 #: What a function reaches beside its arguments, told by its name: by words, not by the list under test.
 REACHES_OUT = re.compile(
@@ -163,6 +166,22 @@ def test_any_text_is_refused_or_answered_with_rows(opened: duckdb.DuckDBPyConnec
         return
     (kind,) = {found.type for found in opened.extract_statements(statement)}
     assert kind in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [("| head -1", ""), (">/dev/full", "Error: the output cannot be written: No space left on device\n")],
+)
+def test_an_output_that_takes_no_more_is_not_the_replicas_fault(
+    replica: pathlib.Path, data_dir: pathlib.Path, form: str, target: str, says: str
+) -> None:
+    command = f'"$0" -m pipeline --data-dir "$1" query --format {form} "FROM range(20000)" --limit 20000 {target}'
+    ended = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", command, sys.executable, str(data_dir)],
+        cwd=ROOT, env=environment(data_dir), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (1, says)
 
 
 def test_time_is_bounded(replica: pathlib.Path) -> None:
