@@ -23,7 +23,8 @@ COLUMNS = ("symbol", "scan_reason", "close_price")
 
 def newest(warehouse: pathlib.Path, name: str) -> StaticTable:
     """The table as it was last published. A version that is open stays as it is, whatever is published meanwhile."""
-    with sqlite3.connect(f"file:{warehouse / 'catalog.db'}?mode=ro", uri=True) as catalog:
+    address = (warehouse.absolute() / "catalog.db").as_uri()
+    with sqlite3.connect(f"{address}?mode=ro", uri=True) as catalog:
         query = "SELECT metadata_location FROM iceberg_tables WHERE table_name = ?"
         (location,) = catalog.execute(query, [name]).fetchone()
     return StaticTable.from_metadata(location)

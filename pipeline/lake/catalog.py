@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -52,13 +53,15 @@ INSERT OR IGNORE INTO iceberg_namespace_properties VALUES ('pipeline', 'market',
 """
 
 
+#: In the path of a file: for Spark a pattern, wherever it stands.
+PATTERN = re.compile(r"[*?\[\]{}\\\x00-\x1f\x7f]")
 #: What a store or a catalog that is away, full or forbidden raises; of a library that only some catalogs load, by name.
 TROUBLES = (OSError, sqlite3.Error, RESTError)
 LATER_TROUBLES = {"botocore.exceptions": ("BotoCoreError", "ClientError"), "thrift.Thrift": ("TException",)}
 
 
 def check_catalog() -> None:
-    """Raises ConfigurationError for a catalog that pyiceberg has no settings of, or an address unknown to it."""
+    """Raises ConfigurationError for a catalog that pyiceberg has no settings of, or a place that nobody could read."""
     name, scheme = publish().catalog, urlparse(publish().warehouse).scheme
     known = Config().get_known_catalogs()
     if name and name not in known:
@@ -70,6 +73,11 @@ def check_catalog() -> None:
         raise ConfigurationError(
             f"[publish] warehouse = {publish().warehouse}: {scheme}: is not written to; give a folder, or an address "
             f"that begins with one of: {', '.join(sorted(SCHEMA_TO_FILE_IO))}"
+        )
+    if not name and PATTERN.search(warehouse()):
+        raise ConfigurationError(
+            f"[publish] warehouse = {warehouse()!a}: Spark would take it for a pattern that many names match; "
+            f"{PATTERN.sub('_', warehouse())} can be used"
         )
 
 

@@ -26,12 +26,14 @@ EXAMPLE = ROOT / "examples" / "read.py"
 
 
 @pytest.fixture
-def lake(data_dir: pathlib.Path) -> pathlib.Path:
+def lake(data_dir: pathlib.Path, settings: Callable[..., None]) -> pathlib.Path:
+    warehouse = data_dir / "lake é #1, (50%41) $x:;&|~^@+='\"!"  # all that may be in its path
+    settings("publish", warehouse=str(warehouse).replace("%", "%%"))
     mark_done(LAST)
     write_text(report_path(LAST), "the page")
     publish(LAST)
     PublishLake(date=LAST).run()
-    return data_dir / "warehouse"
+    return warehouse
 
 
 def wanted() -> list[str]:

@@ -112,6 +112,15 @@ def test_an_address_that_nothing_is_written_to_ends_the_run_at_its_start(
         task.requires()
 
 
+@pytest.mark.parametrize("character", list("*?[]{}\\\n"))
+def test_a_folder_that_spark_would_take_for_many_ends_the_run_at_its_start(
+    task: PublishLake, settings: Callable[..., None], character: str
+) -> None:
+    settings("publish", catalog="", warehouse=f"/srv/la{character}ke")
+    with pytest.raises(ConfigurationError, match=r"warehouse = .*la.*ke.*; /srv/la_ke can be used"):
+        task.requires()
+
+
 def test_a_warehouse_that_cannot_be_written_is_told_in_words(
     task: PublishLake, tmp_path: pathlib.Path, settings: Callable[..., None]
 ) -> None:
