@@ -17,7 +17,7 @@ import luigi.configuration
 import luigi.interface
 from luigi import execution_summary
 from luigi.rpc import RemoteScheduler, RPCError
-from luigi.scheduler import BATCH_RUNNING, PENDING, RUNNING, Scheduler, Task
+from luigi.scheduler import BATCH_RUNNING, DONE, PENDING, RUNNING, Scheduler, Task
 from luigi.task_register import Register
 from luigi.worker import TaskProcess, Worker, _get_retry_policy_dict
 from tenacity import Retrying
@@ -127,6 +127,10 @@ class OpenScheduler(Scheduler):
         """Have a task, and those that it combines, wait for a worker again."""
         task.worker_running = None
         self._state.set_status(task, PENDING, self._config)
+
+    def finish(self, task: Task) -> None:
+        """Have a task be done that no worker has in hand."""
+        self._state.set_status(task, DONE, self._config)
 
     def state_to_save(self) -> Any:
         """What Luigi itself pickles when it stops in order."""

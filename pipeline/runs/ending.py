@@ -157,7 +157,10 @@ def _reason_not_run(task: luigi.Task) -> str:
     with contextlib.suppress(SchedulerUnreachableError):
         if any(known.task_id == task.task_id for known in central.known_tasks("DISABLED")):
             return "the scheduler has it disabled"
-    return "the scheduler did not hand it out: it is paused, has other runs to serve, or was started anew meanwhile"
+    return (
+        "the scheduler did not hand it out: it is paused, has other runs to serve, was started anew meanwhile, or has "
+        "not heard of this run for too long"
+    )
 
 
 # --- exceptions that end the run -----------------------------------------------------------------------------------

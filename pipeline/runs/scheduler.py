@@ -8,7 +8,7 @@ import socket
 import uuid
 from typing import Any
 
-from luigi.scheduler import BATCH_RUNNING, DISABLED, FAILED, PENDING, RUNNING, Task
+from luigi.scheduler import BATCH_RUNNING, DISABLED, DONE, FAILED, PENDING, RUNNING, Task
 
 from pipeline import calendar
 from pipeline.host.owner import Owner
@@ -39,7 +39,8 @@ class DailyScheduler(OpenScheduler):
     Luigi counts a kill as a failure of the task and, since one failure is enough to give a task up, refuses it for
     `disable_persist` seconds: the command that was typed again after a kill would leave with its work undone. What
     failed in one run and is asked for by another is tried again at once, for the same reason. So is, once in a run,
-    what Luigi found its requirements undone for: a combined run had left them, and they are done alone.
+    what Luigi found its requirements undone for: a combined run had left them, and they are done alone. What a run has
+    found done while another one had it in hand is done once that one is gone: nobody would do it again.
 
     Luigi also combines tasks that only another run has asked for, and then, since the run at work on them never asked,
     takes that for dead: two runs would collect the same session at once, and one of them leave with its work undone.
@@ -52,6 +53,7 @@ class DailyScheduler(OpenScheduler):
         self._started = uuid.uuid4().hex
         self._given_up_by: dict[str, str] = {}
         self._put_back_by: set[tuple[str, str]] = set()
+        self._seen_done: set[str] = set()
 
     def ping(self, **options: Any) -> Any:
         """As Luigi's, and which scheduler this is: a worker that meets another one tells it again what it wants."""
@@ -73,6 +75,8 @@ class DailyScheduler(OpenScheduler):
         if task is not None:
             if task.status in (RUNNING, BATCH_RUNNING) and task.worker_running and is_gone(task.worker_running):
                 self._take_back(task)
+            if status == DONE and task.status in (RUNNING, BATCH_RUNNING) and task.worker_running != worker:
+                self._seen_done.add(task.id)  # Luigi believes nobody but the worker that runs it
             if status == FAILED and self._is_first_wait(task, str(worker), str(options.get("expl"))):
                 self.put_back(task)
                 status = PENDING
@@ -111,9 +115,11 @@ class DailyScheduler(OpenScheduler):
         """As Luigi's, for tasks that the worker itself has asked for."""
         self._asking = None if assistant else worker
         try:
-            return super().get_work(*arguments, worker=worker, assistant=assistant, **options)
+            work = super().get_work(*arguments, worker=worker, assistant=assistant, **options)
         finally:
             self._asking = None
+        self._seen_done.difference_update([work["task_id"], *work.get("batch_task_ids", [])])
+        return work
 
     def may_run(self, task: Task) -> bool:
         return self._asking is None or self._asking in task.workers
@@ -127,8 +133,12 @@ class DailyScheduler(OpenScheduler):
     def _take_back(self, task: Task) -> None:
         if task.status not in (RUNNING, BATCH_RUNNING):  # put back with the combined task that it was part of
             return
-        logger.warning("%s was being run by a process that is gone, and is to be done again", task.id)
         is_combined = task.status == RUNNING and task.batch_id is not None and not task.batchable
         self.put_back(task)
+        for done in filter(None, map(self.known_task, self._seen_done)):
+            if done.status == PENDING:
+                self.finish(done)
+        if task.status == PENDING:
+            logger.warning("%s was being run by a process that is gone, and is to be done again", task.id)
         if is_combined:
             task.remove = calendar.now().timestamp()

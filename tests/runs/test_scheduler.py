@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import luigi.scheduler
 import pytest
@@ -44,7 +45,9 @@ def test_nothing_is_known_of_processes_elsewhere(ended):
 @pytest.fixture
 def scheduler():
     """Our scheduler as [scheduler] of the configuration has it: one failure gives a task up."""
-    return DailyScheduler(retry_count=1, retry_delay=0, disable_persist=3600, prune_on_get_work=True)
+    return DailyScheduler(
+        retry_count=1, retry_delay=0, disable_persist=3600, prune_on_get_work=True, stable_done_cooldown_secs=0
+    )
 
 
 DEAD = worker(os.getpid(), started=this_process().started - 60)
@@ -88,6 +91,55 @@ def test_the_sessions_of_a_combined_run_that_was_killed_are_free(scheduler):
     scheduler.add_task(worker=LIVING, task_id="s2", family="Stage", params={"date": "2"}, batchable=True)
     assert ask(scheduler, LIVING)["task_id"] == "s2"
     assert status(scheduler, "s1") == "DONE"
+
+
+@pytest.fixture
+def fall_silent(scheduler, monkeypatch):
+    """`fall_silent()` is a moment at which only LIVING has said anything for two minutes."""
+    now = time.time
+
+    def fall() -> None:
+        monkeypatch.setattr(time, "time", lambda: now() + 120)
+        scheduler.ping(worker=LIVING)
+
+    return fall
+
+
+def test_a_stage_seen_done_is_done_when_the_run_that_had_it_falls_silent(scheduler, fall_silent):
+    """Its process may be stopped, or be on another host, between the marker and the word to the scheduler."""
+    scheduler.add_task(worker=OTHER, task_id="stage", family="Stage")
+    ask(scheduler, OTHER)
+    scheduler.add_task(worker=LIVING, task_id="stage", family="Stage", status="DONE", runnable=False)
+    scheduler.add_task(worker=LIVING, task_id="next", family="Next", deps=["stage"])
+    assert ask(scheduler, LIVING)["task_id"] is None
+    fall_silent()
+    assert ask(scheduler, LIVING)["task_id"] == "next"
+
+
+def test_the_seen_session_of_a_combined_run_that_fell_silent_is_done_and_the_other_free(scheduler, fall_silent):
+    scheduler.add_task_batcher(worker=OTHER, task_family="Stage", batched_args=["date"], max_batch_size=10)
+    for day in ("1", "2"):
+        scheduler.add_task(worker=OTHER, task_id=f"s{day}", family="Stage", params={"date": day}, batchable=True)
+    work = ask(scheduler, OTHER)
+    scheduler.add_task(worker=OTHER, task_id="both", family="Stage", status="RUNNING", batch_id=work["batch_id"])
+    scheduler.add_task(worker=LIVING, task_id="s1", family="Stage", status="DONE", runnable=False)
+    scheduler.add_task(worker=LIVING, task_id="s2", family="Stage", params={"date": "2"}, batchable=True)
+    assert ask(scheduler, LIVING)["task_id"] is None
+    fall_silent()
+    assert ask(scheduler, LIVING)["task_id"] == "s2"
+    assert status(scheduler, "s1") == "DONE"
+
+
+def test_what_was_seen_done_once_is_not_done_when_it_is_run_again_and_its_run_falls_silent(scheduler, fall_silent):
+    scheduler.add_task(worker=OTHER, task_id="stage", family="Stage")
+    ask(scheduler, OTHER)
+    scheduler.add_task(worker=LIVING, task_id="stage", family="Stage", status="DONE", runnable=False)
+    scheduler.add_task(worker=OTHER, task_id="stage", family="Stage", status="DONE")
+    scheduler.add_task(worker=OTHER, task_id="stage", family="Stage")  # it was reset
+    assert ask(scheduler, OTHER)["task_id"] == "stage"
+    scheduler.add_task(worker=LIVING, task_id="stage", family="Stage")
+    fall_silent()
+    assert ask(scheduler, LIVING)["task_id"] == "stage"
 
 
 def fail(scheduler, by, task_id="stage", policy=None):

@@ -49,7 +49,7 @@ class Journal:
         """Land the batch; the journal goes when the batch is safe."""
         self._file.close()
         land_batch(self.target, table_of(self.records))
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)  # another run has salvaged it while this process was stopped
 
     def close(self) -> None:
         """Leave the journal where it is, for `salvage`."""

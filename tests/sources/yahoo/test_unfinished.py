@@ -54,6 +54,15 @@ def test_a_batch_lands_with_a_row_a_bar_and_one_for_a_symbol_without(tmp_path):
     )
 
 
+def test_a_run_that_was_stopped_and_taken_for_killed_lands_its_batch_when_it_goes_on(tmp_path):
+    journal = write(tmp_path, record("AAA"), name="batch-0007")
+    assert salvage(tmp_path) == 1
+    journal.append(record("BBB"))
+    journal.land()
+    assert [path.name for path in tmp_path.iterdir()] == ["batch-0007.parquet"]
+    assert {row["symbol"] for row in pq.read_table(tmp_path / "batch-0007.parquet").to_pylist()} == {"AAA", "BBB"}
+
+
 def test_complete_lines_of_a_cut_journal_are_salvaged(tmp_path):
     journal = write(tmp_path, record("AAA"), record("BBB"), record("CCC"), name="batch-0007")
     journal.close()
