@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import socket
+import http.client
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +16,9 @@ from pipeline.errors import SchedulerUnreachableError
 from pipeline.luigi_private import OpenRemoteScheduler
 
 DEFAULT_URL = "http://127.0.0.1:8082/"
+
+#: Seconds within which a scheduler that is well says something.
+PATIENCE = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +45,19 @@ def scheduler_url() -> str:
 
 
 def answers() -> bool:
-    """Whether something listens at `[core] scheduler_url`."""
+    """Whether a server at `[core] scheduler_url` answers: one that hangs lets itself be called, too."""
     url = urlsplit(scheduler_url())
+    connection = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port or 8082, timeout=PATIENCE)
     try:
-        with socket.create_connection((url.hostname or "127.0.0.1", url.port or 8082), timeout=1.0):
-            return True
+        connection.request("HEAD", "/")
+        connection.getresponse()
+    except http.client.HTTPException:  # it speaks TLS, say
+        return True
     except OSError:
         return False
+    finally:
+        connection.close()
+    return True
 
 
 def known_tasks(status: str) -> list[KnownTask]:

@@ -13,7 +13,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -29,7 +28,7 @@ from pipeline.config import storage
 from pipeline.errors import CommandLineError, PipelineError, RunInProgressError
 from pipeline.host.processes import die_with_parent
 from pipeline.host.streams import open_standard_streams
-from pipeline.runs import command_line, configuration, ending, guard, journal, leftovers, log
+from pipeline.runs import central, command_line, configuration, ending, guard, journal, leftovers, log
 from pipeline.runs import lock as runlock
 from pipeline.runs.worker import RunFactory
 
@@ -96,24 +95,15 @@ def choose_scheduler(options: argparse.Namespace) -> bool:
         return True
     if options.scheduler_url or options.scheduler_host or options.scheduler_port:
         return False
-    config = luigi.configuration.get_config()
-    url = urlsplit(config.get("core", "scheduler_url", "") or "http://127.0.0.1:8082/")
-    host, port = url.hostname or "127.0.0.1", url.port or 8082
-    if host not in LOOPBACK or _answers(host, port):
+    url = urlsplit(central.scheduler_url())
+    if (url.hostname or "127.0.0.1") not in LOOPBACK or central.answers():
         return False
     logger.warning(
-        "no luigid on %s:%d: this run uses the local scheduler (scripts/luigid starts the central one)", host, port
-    )
-    config.set("core", "local_scheduler", "true")
+        "no luigid answers on %s:%d: this run uses the local scheduler (scripts/luigid starts the central one)",
+        url.hostname, url.port or 8082,
+    )  # fmt: skip
+    luigi.configuration.get_config().set("core", "local_scheduler", "true")
     return True
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=1.0):
-            return True
-    except OSError:
-        return False
 
 
 class TaskContext:

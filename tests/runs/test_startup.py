@@ -1,6 +1,7 @@
 """What a luigi process gets from us beside the tasks."""
 
 import argparse
+import http.server
 import logging
 import os
 import socket
@@ -14,8 +15,9 @@ import pytest
 from pipeline import given
 from pipeline.config import market, redis, storage, yahoo
 from pipeline.errors import CoverageError
-from pipeline.runs import command_line, log
+from pipeline.runs import central, command_line, log
 from pipeline.runs import startup as runtime
+from tests.support.servers import MailServer, serving
 
 
 @pytest.fixture
@@ -65,8 +67,9 @@ def closed_port():
 
 @pytest.fixture
 def open_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+    """Of a server that answers."""
+    with serving(http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)) as server:
+        yield server.server_port
 
 
 def test_the_central_scheduler_is_used_when_it_answers(configuration, open_port):
@@ -80,8 +83,21 @@ def test_without_one_on_this_host_the_run_is_local_and_says_so(configuration, cl
     configuration.set("core", "scheduler_url", f"http://{host}:{closed_port}/")
     assert runtime.choose_scheduler(options()) is True
     assert configuration.getboolean("core", "local_scheduler") is True
-    assert len(caplog.records) == 1
-    assert f"no luigid on {host}:{closed_port}" in caplog.text
+    assert [f"no luigid answers on {host}:{closed_port}:" in line for line in caplog.messages] == [True]
+
+
+def test_one_on_this_host_that_hangs_is_replaced(configuration, monkeypatch):
+    monkeypatch.setattr(central, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        configuration.set("core", "scheduler_url", f"http://127.0.0.1:{hanging.getsockname()[1]}/")
+        assert runtime.choose_scheduler(options()) is True
+
+
+def test_a_server_that_speaks_something_else_is_not_replaced(configuration):
+    """What is wrong with it is said by who asks it for work."""
+    with serving(MailServer()) as other:
+        configuration.set("core", "scheduler_url", f"http://127.0.0.1:{other.port}/")
+        assert runtime.choose_scheduler(options()) is False
 
 
 def test_one_on_another_host_is_never_replaced(configuration):
