@@ -31,6 +31,9 @@ WORKER_PREFIX = "[pid %s] Worker %s "
 #: Lines about the scheduling itself, of no news to somebody who has one worker and one scheduler.
 CHATTER = ("Informed scheduler that task", "Done scheduling tasks", "Worker Worker(", "Did not schedule ")
 
+#: The line of each ping of a run, one a second, that a scheduler which is away does not answer.
+UNANSWERED_PING = "Failed pinging scheduler"
+
 #: The line that goes with an exception which ends the command line with `[retcode] unhandled_exception`.
 UNCAUGHT = "Uncaught exception in luigi"
 

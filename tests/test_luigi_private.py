@@ -47,6 +47,7 @@ TEXTS = [
     (luigi_private.WORKER_PREFIX, "lines on tasks keep the worker's name"),
     ("Informed scheduler that task", "the log tells what the scheduler was told"),
     ("Done scheduling tasks", "the log tells of the scheduling"),
+    (luigi_private.UNANSWERED_PING, "the log tells of each ping that luigid, being away, does not answer"),
     ("Unfulfilled %s at run time", "a task that is put back is recorded as failed"),
 ]
 

@@ -63,6 +63,9 @@ class TaskRun:
 
 _owner: Owner | None = None
 
+#: Tasks that could not be started, and why, in this process.
+_broken: set[tuple[str, str]] = set()
+
 #: What the journal could not take, in this process: known when it ends, and told then.
 unwritten: list[str] = []
 
@@ -86,6 +89,7 @@ def listen() -> None:
     """
     global _owner
     _owner = this_process()
+    _broken.clear()
     events = luigi.Event
     on = luigi.Task.event_handler
     on(events.START)(lambda task: _note(task, status=None))
@@ -93,8 +97,15 @@ def listen() -> None:
     on(events.FAILURE)(lambda task, error: _note(task, status="failed", error=error))
     on(events.PROCESS_FAILURE)(lambda task, error: _note(task, status="killed", error=error))
     on(events.TIMEOUT)(lambda task, error: _note(task, status="timed out", error=error))
-    on(events.BROKEN_TASK)(lambda task, error: _note(task, status="not started", error=error))
+    on(events.BROKEN_TASK)(_note_broken)
     on(events.DEPENDENCY_MISSING)(_note_unasked)
+
+
+def _note_broken(task: luigi.Task, error: object) -> None:
+    """Luigi says it once more where the scheduler cannot be told of it, for the same reason."""
+    if (task.task_id, str(error)) not in _broken:
+        _broken.add((task.task_id, str(error)))
+        _note(task, status="not started", error=error)
 
 
 def _note_unasked(task: luigi.Task) -> None:

@@ -9,7 +9,7 @@ import luigi.configuration
 
 from pipeline.config import ROOT
 from pipeline.errors import PipelineError
-from pipeline.luigi_private import CHATTER, WORKER_PREFIX
+from pipeline.luigi_private import CHATTER, UNANSWERED_PING, WORKER_PREFIX
 from pipeline.text import shown
 
 
@@ -25,7 +25,7 @@ def set_up() -> None:
 
 #: A traceback down to an error of ours, whose message is all that a person needs.
 _OUR_TRACEBACK = re.compile(
-    r"Traceback \(most recent call last\):\n.*^pipeline\.errors\.\w+: ", re.DOTALL | re.MULTILINE
+    r"Traceback \(most recent call last\):\n.*^pipeline\.[\w.]+Error: ", re.DOTALL | re.MULTILINE
 )
 
 
@@ -34,7 +34,7 @@ def plain_words(record: logging.LogRecord) -> bool:
     text = str(record.msg)
     if text.startswith(WORKER_PREFIX) and isinstance(record.args, tuple):
         record.msg, record.args = text.removeprefix(WORKER_PREFIX), record.args[2:]
-    return not (record.levelno == logging.INFO and text.startswith(CHATTER))
+    return not (record.levelno == logging.INFO and text.startswith(CHATTER)) and text != UNANSWERED_PING
 
 
 def plain_errors(record: logging.LogRecord) -> bool:

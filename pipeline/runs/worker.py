@@ -47,6 +47,7 @@ class CentralScheduler(OpenRemoteScheduler):
         self.worker: OpenWorker | None = None
         self._known: str | None = None
         self._has_answered = False
+        self._is_away = False
         self._of_thread = _OfThread()
         self._attempts = config.getint("core", "rpc_retry_attempts", 3)
         self._wait = config.getint("core", "rpc_retry_wait", 30)
@@ -103,9 +104,19 @@ class CentralScheduler(OpenRemoteScheduler):
         return self.call("get_work", **options)
 
     def ping(self, **options: Any) -> Any:
-        """As Luigi's, once: the next ping comes a second later."""
-        with self._once():
-            return self.call("ping", **options)
+        """As Luigi's, once: the next ping comes a second later. That there is no answer is said at the first one."""
+        try:
+            with self._once():
+                answer = self.call("ping", **options)
+        except RPCError:
+            if not self._is_away:
+                logger.warning("the central scheduler at %s does not answer", self._url)
+            self._is_away = True
+            raise
+        if self._is_away:
+            logger.info("the central scheduler at %s answers again", self._url)
+        self._is_away = False
+        return answer
 
     def set_task_status_message(self, *arguments: Any, **options: Any) -> None:
         with self._once(), contextlib.suppress(RPCError):

@@ -208,6 +208,13 @@ def test_luigis_events_are_recorded(listening):
     assert "asked too early" in runs["Asks"].error
 
 
+def test_a_task_that_luigi_calls_broken_twice_for_one_reason_is_recorded_once(listening):
+    for reason in ("luigid is away", "luigid is away", "another"):
+        task = Refuses(date=dt.date(2024, 2, 16))
+        task.trigger_event(luigi.Event.BROKEN_TASK, task, CoverageError(reason))
+    assert [run.error for run in journal.fold(listening.read_text())] == ["luigid is away", "another"]
+
+
 class Unreadable(luigi.Task):
     date = SessionParameter()
 

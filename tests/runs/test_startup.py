@@ -161,11 +161,9 @@ def test_any_other_error_keeps_it():
     assert "ZeroDivisionError: by zero" in text
 
 
-def test_a_traceback_inside_a_message_is_cut_down_to_our_error():
-    text = (
-        'before\nTraceback (most recent call last):\n  File "a.py", line 1, in b\n'
-        "pipeline.errors.CoverageError: too few\n"
-    )
+@pytest.mark.parametrize("error", ["pipeline.errors.CoverageError", "pipeline.runs.worker.SchedulerGoneError"])
+def test_a_traceback_inside_a_message_is_cut_down_to_our_error(error):
+    text = f'before\nTraceback (most recent call last):\n  File "a.py", line 1, in b\n{error}: too few\n'
     logged = logging.LogRecord("luigi-interface", logging.ERROR, "x.py", 1, text, (), None)
     assert log.plain_errors(logged)
     assert logged.getMessage() == "before\ntoo few\n"
@@ -196,6 +194,7 @@ def test_a_secret_is_in_no_printed_form_of_its_section(settings):
             "running   ScanWatchlist(date=2024-02-20)",
         ),
         ("Informed scheduler that task   %s   has status   %s", ("ScanWatchlist_2024", "DONE"), None),
+        ("Failed pinging scheduler", (), None),
         ("Worker Worker(salt=1) was stopped. Shutting down Keep-Alive thread", (), None),
         ("Running Worker with %d processes", (2,), "Running Worker with 2 processes"),
     ],

@@ -1,6 +1,8 @@
 """The central scheduler as a run sees it: away for a while, started anew, or never there."""
 
+import contextlib
 import json
+import logging
 
 import pytest
 import requests
@@ -73,6 +75,15 @@ def test_a_message_is_said_once_and_fails_nothing(central):
     client.set_task_status_message("task", "half of it")
     client.set_task_progress_percentage("task", 50)
     assert client._fetcher.calls[2:] == ["set_task_status_message", "set_task_progress_percentage"]
+
+
+def test_pings_without_an_answer_are_said_once_and_so_is_the_next_answer(central, caplog):
+    caplog.set_level(logging.INFO)
+    client = central(HERE, None, None, HERE, HERE)
+    for fails in (False, True, True, False, False):
+        with pytest.raises(SchedulerUnreachableError) if fails else contextlib.nullcontext():
+            client.ping(worker="w")
+    assert [line.rpartition("8082 ")[2] for line in caplog.messages] == ["does not answer", "answers again"]
 
 
 class Told:
