@@ -49,8 +49,10 @@ def pace() -> Iterator[Finding]:
 
 
 def java() -> Iterator[Finding]:
+    from pipeline.indicators.spark.home import check_user
     from pipeline.indicators.spark.java import java_runtime
 
+    check_user()
     runtime = java_runtime()
     yield Finding(OK, "java", f"{runtime.version} in {runtime.home}")
 

@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import os
 import pathlib
+import pwd
 
 from pipeline.config import ROOT, storage
 from pipeline.errors import SparkJobError
@@ -34,6 +35,17 @@ def installed() -> pathlib.Path:
     if spec is None or spec.origin is None:
         raise SparkJobError("pyspark is not installed. Next: pip install -e . in the checkout")
     return pathlib.Path(spec.origin).parent
+
+
+def check_user() -> None:
+    """Raises SparkJobError for a user id without a name, as a container may have: Hadoop, below Spark, takes none."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        raise SparkJobError(
+            f"user id {os.getuid()} has no name on this machine, and Spark starts for none without. "
+            f"Next: run as a user of /etc/passwd, or add this one: useradd --uid {os.getuid()} market"
+        ) from None
 
 
 def local_home() -> tuple[pathlib.Path, bool]:

@@ -99,6 +99,7 @@ class SparkJob(SparkSubmitTask):
 
     def submit(self, app_options: Sequence[str]) -> None:
         """Run the job with these arguments, to its end. Raises SparkJobError, or JavaNotFoundError before it starts."""
+        spark_home.check_user()
         java = java_runtime()
         self._options = tuple(map(str, app_options))
         with scratch_folder("spark") as self._scratch:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from pipeline.errors import SparkJobError
 from pipeline.indicators.spark import home as spark_home
 from pipeline.indicators.spark.java import Runtime
 
@@ -63,3 +64,10 @@ def test_nobody_at_a_terminal_waits_for_the_archive(data_dir, tmp_path, monkeypa
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_awaited)
     Job().submit([])
     assert any("AtExit=" in option or "AOTCacheOutput=" in option for option in asked) is is_recorded
+
+
+def test_a_user_without_a_name_is_told_so_before_spark_is_started(monkeypatch):
+    spark_home.check_user()
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)
+    with pytest.raises(SparkJobError, match="user id 2147483641 has no name on this machine"):
+        spark_home.check_user()
