@@ -103,8 +103,12 @@ class DailyScheduler(OpenScheduler):
     def _note_failure(self, task: Task, worker: str, policy: dict[str, Any] | None) -> None:
         if policy:
             self.take_policy(task, policy)
-        combined = [other for other in self.running_tasks() if task.batch_id and other.batch_id == task.batch_id]
-        self._given_up_by |= {each.id: worker for each in (task, *combined)}
+        self._given_up_by |= {each.id: worker for each in self._combined(task)}
+
+    def _combined(self, task: Task) -> list[Task]:
+        """The task that some worker has in hand, and those that it combines."""
+        others = self.running_tasks() if task.batch_id else []
+        return [task, *(other for other in others if other.batch_id == task.batch_id and other is not task)]
 
     def _try_again(self, task: Task, worker: str) -> None:
         if self._given_up_by.get(task.id) != worker:
@@ -134,9 +138,10 @@ class DailyScheduler(OpenScheduler):
         if task.status not in (RUNNING, BATCH_RUNNING):  # put back with the combined task that it was part of
             return
         is_combined = task.status == RUNNING and task.batch_id is not None and not task.batchable
+        taken = self._combined(task)
         self.put_back(task)
-        for done in filter(None, map(self.known_task, self._seen_done)):
-            if done.status == PENDING:
+        for done in taken:
+            if done.id in self._seen_done:
                 self.finish(done)
         if task.status == PENDING:
             logger.warning("%s was being run by a process that is gone, and is to be done again", task.id)

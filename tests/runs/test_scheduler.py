@@ -142,6 +142,18 @@ def test_what_was_seen_done_once_is_not_done_when_it_is_run_again_and_its_run_fa
     assert ask(scheduler, LIVING)["task_id"] == "stage"
 
 
+def test_what_was_seen_done_and_waits_again_is_not_done_because_another_task_is_taken_back(scheduler, fall_silent):
+    for name in ("stage", "other"):
+        scheduler.add_task(worker=OTHER, task_id=name, family="Stage")
+        assert scheduler.get_work(worker=OTHER, current_tasks=["stage"])["task_id"] == name
+    scheduler.add_task(worker=LIVING, task_id="stage", family="Stage", status="DONE", runnable=False)
+    fail(scheduler, OTHER)
+    scheduler.add_task(worker=LIVING, task_id="stage", family="Stage")  # it was reset
+    fall_silent()
+    assert ask(scheduler, LIVING)["task_id"] == "stage"
+    assert status(scheduler, "other") == "PENDING"
+
+
 def fail(scheduler, by, task_id="stage", policy=None):
     scheduler.add_task(worker=by, task_id=task_id, family="Stage", status="FAILED", retry_policy_dict=policy)
 
