@@ -182,6 +182,10 @@ class SparkJobError(PipelineError):
     """`spark-submit` ended with an error; the message names its log file."""
 
 
+class BarsChangedError(PipelineError):
+    """Another run has changed bars while Spark worked on them: this one was stopped for a while, and taken for dead."""
+
+
 class ReplicaError(PipelineError):
     """The copy differs from the database; the previous replica stays published."""
 

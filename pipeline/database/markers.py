@@ -44,6 +44,12 @@ class RowTarget(luigi.Target):
         """Write the marker with the caller's connection, so that it commits with the data."""
         connection.execute(f"INSERT OR REPLACE INTO {MARKERS} VALUES (?, ?, now())", [self.update_id, table])
 
+    @staticmethod
+    def state_of(connection: DuckDBPyConnection, *tables: str) -> tuple[Any, ...]:
+        """Of how many markers these tables have, and of when, something that each commit of a stage to them changes."""
+        query = f"SELECT count(*), max(inserted) FROM {MARKERS} WHERE target_table IN (SELECT unnest($tables))"
+        return connection.execute(query, {"tables": list(tables)}).fetchone() or ()
+
     @classmethod
     def update_ids(cls, path: pathlib.Path) -> frozenset[str]:
         """All markers of the database by one query, asked again only when the file has changed."""

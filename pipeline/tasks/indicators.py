@@ -6,15 +6,24 @@ import datetime as dt
 import logging
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config import ROOT
 from pipeline.database.connection import writing
+from pipeline.database.markers import RowTarget
+from pipeline.errors import BarsChangedError
 from pipeline.host.scratch import scratch_folder
 from pipeline.indicators.spark.submit import SparkJob
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.prices import CollectPrices
 
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
 logger = logging.getLogger("pipeline")
+
+#: Tables that no other run may write between the two moments at which the database is open.
+KEPT_STILL = ("stock_data", "technical_indicators")
 
 
 class ComputeIndicators(SessionTask, SparkJob):
@@ -23,7 +32,7 @@ class ComputeIndicators(SessionTask, SparkJob):
     `work/indicators/` gets the bars as Parquet, bucketed by symbol; one Spark job turns them into Parquet rows of
     `technical_indicators`, which one transaction loads. The database is closed while Spark runs.
 
-    Raises SparkJobError, which names the log file, and JavaNotFoundError.
+    Raises SparkJobError, which names the log file, JavaNotFoundError, and BarsChangedError, which leaves all as it is.
     """
 
     table = "technical_indicators"
@@ -44,9 +53,11 @@ class ComputeIndicators(SessionTask, SparkJob):
             folder = scratch / str(sessions[-1])
             (folder / "input").mkdir(parents=True)
             with writing() as connection:
+                before = RowTarget.state_of(connection, *KEPT_STILL)
                 export_bars(connection, sessions, folder / "input")
             self._compute(folder, job_argument())
             with writing() as connection:
+                self._check_still(connection, before)
                 counts = load_indicators(connection, sessions, folder / "output")
                 for session in sessions:
                     self.finish(connection, session)
@@ -63,10 +74,19 @@ class ComputeIndicators(SessionTask, SparkJob):
         logger.info("filling %s for the sessions before", "; ".join(map(str, definitions)))
         (folder / "input").mkdir(parents=True)
         with writing() as connection:
+            before = RowTarget.state_of(connection, *KEPT_STILL)
             export_history(connection, folder / "input")
         self._compute(folder, ",".join(definition.argument for definition in definitions))
         with writing() as connection:
+            self._check_still(connection, before)
             load_history(connection, definitions, folder / "output")
+
+    def _check_still(self, connection: DuckDBPyConnection, before: tuple[Any, ...]) -> None:
+        if RowTarget.state_of(connection, *KEPT_STILL) != before:
+            raise BarsChangedError(
+                f"{self.sessions[-1]}: another run has written bars or indicators while Spark computed those of this "
+                f"one, which was stopped meanwhile or is not alone; nothing of it was stored. Run it again"
+            )
 
     def _compute(self, folder: pathlib.Path, argument: str) -> None:
         """Have Spark make `output/` of `input/`."""
