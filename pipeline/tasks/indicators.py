@@ -84,8 +84,8 @@ class ComputeIndicators(SessionTask, SparkJob):
     def _check_still(self, connection: DuckDBPyConnection, before: tuple[Any, ...]) -> None:
         if RowTarget.state_of(connection, *KEPT_STILL) != before:
             raise BarsChangedError(
-                "another run has written bars or indicators while Spark worked for this one, which was stopped meanwhile "
-                "or is not alone; nothing of it was stored. Run it again"
+                "another run has written bars or indicators while Spark worked for this one, which was stopped "
+                "meanwhile or is not alone; nothing of it was stored. Run it again"
             )
 
     def _compute(self, folder: pathlib.Path, argument: str) -> None:
