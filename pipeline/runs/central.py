@@ -44,10 +44,15 @@ def scheduler_url() -> str:
     return luigi.configuration.get_config().get("core", "scheduler_url", "") or DEFAULT_URL
 
 
+def address() -> tuple[str, int]:
+    """Host and port of `[core] scheduler_url`, which may leave out either."""
+    url = urlsplit(scheduler_url())
+    return url.hostname or "127.0.0.1", url.port or 8082
+
+
 def answers() -> bool:
     """Whether a server at `[core] scheduler_url` answers: one that hangs lets itself be called, too."""
-    url = urlsplit(scheduler_url())
-    connection = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port or 8082, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(*address(), timeout=PATIENCE)
     try:
         connection.request("HEAD", "/")
         connection.getresponse()

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import IO
-from urllib.parse import urlsplit
 
 import luigi.configuration
 from luigi.retcodes import retcode
@@ -95,13 +94,14 @@ def choose_scheduler(options: argparse.Namespace) -> bool:
         return True
     if options.scheduler_url or options.scheduler_host or options.scheduler_port:
         return False
-    url = urlsplit(central.scheduler_url())
-    if (url.hostname or "127.0.0.1") not in LOOPBACK or central.answers():
+    host, port = central.address()
+    if host not in LOOPBACK or central.answers():
         return False
     logger.warning(
         "no luigid answers on %s:%d: this run uses the local scheduler (scripts/luigid starts the central one)",
-        url.hostname, url.port or 8082,
-    )  # fmt: skip
+        host,
+        port,
+    )
     luigi.configuration.get_config().set("core", "local_scheduler", "true")
     return True
 

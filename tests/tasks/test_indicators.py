@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
@@ -16,6 +15,16 @@ from pipeline.tasks.prices import CollectPrices
 from tests.support.runs import run_here
 from tests.support.small_market import LAST, SmallMarket
 from tests.support.spark_submit import compute_here
+
+
+def run_beside(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]) -> None:
+    """Have Spark's work take as long as what another run does meanwhile."""
+
+    def submit(job: SparkJob, arguments: list[str]) -> None:
+        compute_here(job, arguments)
+        meanwhile()
+
+    monkeypatch.setattr(SparkJob, "submit", submit)
 
 
 def collects_again() -> None:
@@ -31,15 +40,22 @@ def computes_as_well() -> None:
         ComputeIndicators.row(LAST).touch(connection, ComputeIndicators.table)
 
 
+def reports() -> None:
+    """Another run has a stage behind it that writes neither bars nor indicators."""
+    with writing() as connection:
+        SessionTask.row(LAST).touch(connection, "reports")
+
+
 def takes_it_back() -> None:
     """Another run has confirmed the session, whose later stages are to be done anew."""
     with writing() as connection:
         connection.execute("DELETE FROM table_updates WHERE update_id = ?", [CollectPrices.row(LAST).update_id])
 
 
-def rows() -> Sequence[tuple[object, ...]]:
+def rows() -> int:
     with reading() as connection:
-        return connection.execute("SELECT count(*) FROM technical_indicators").fetchall()
+        ((count,),) = connection.execute("SELECT count(*) FROM technical_indicators").fetchall()
+    return int(count)
 
 
 @pytest.mark.parametrize("meanwhile", [collects_again, computes_as_well, takes_it_back])
@@ -47,29 +63,18 @@ def test_nothing_is_stored_where_another_run_has_written_while_spark_worked(
     here: SmallMarket, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]
 ) -> None:
     assert run_here(CollectPrices(date=LAST))
-
-    def submit(job: SparkJob, arguments: list[str]) -> None:
-        compute_here(job, arguments)
-        meanwhile()
-
-    monkeypatch.setattr(SparkJob, "submit", submit)
+    run_beside(monkeypatch, meanwhile)
     with pytest.raises(BarsChangedError, match="another run has written bars or indicators"):
         ComputeIndicators(date=LAST).process([LAST])
-    assert rows() == [(0,)]
+    assert rows() == 0
     monkeypatch.setattr(SparkJob, "submit", compute_here)
-    assert ComputeIndicators(date=LAST).process([LAST])[LAST]["rows"] == rows()[0][0] > 50
+    assert ComputeIndicators(date=LAST).process([LAST])[LAST]["rows"] == rows() > 50
 
 
 def test_what_stages_beside_it_have_done_meanwhile_changes_nothing(
-    here: SmallMarket, data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    here: SmallMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run_here(CollectPrices(date=LAST))
-
-    def submit(job: SparkJob, arguments: list[str]) -> None:
-        compute_here(job, arguments)
-        with writing() as connection:
-            SessionTask.row(LAST).touch(connection, "reports")
-
-    monkeypatch.setattr(SparkJob, "submit", submit)
+    run_beside(monkeypatch, reports)
     assert run_here(ComputeIndicators(date=LAST))
-    assert rows()[0][0] > 50
+    assert rows() > 50
