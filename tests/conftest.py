@@ -18,9 +18,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from pipeline import calendar, given
-from pipeline.database import comments
+from pipeline.database import comments, query_cache
 from pipeline.database import connection as database
-from pipeline.database.markers import RowTarget
 from tests.support import processes
 from tests.support.beginnings import Begun, copy_new_databases
 
@@ -143,7 +142,7 @@ def settings() -> Iterator[Callable[..., None]]:
 def forget() -> None:
     """Drop what Luigi and the targets remember of other tests in this process."""
     luigi.task_register.Register.clear_instance_cache()
-    RowTarget._known.clear()
+    query_cache._known.clear()
     calendar.say_no_session.cache_clear()
 
 

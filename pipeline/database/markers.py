@@ -15,20 +15,17 @@ from typing import TYPE_CHECKING, Any
 import luigi
 
 from pipeline.config import storage
-from pipeline.database.connection import database_path, reading
+from pipeline.database import query_cache
+from pipeline.database.connection import database_path
 from pipeline.database.schema import MARKERS
 from pipeline.host.files import write_text
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_Stamp = tuple[tuple[int, int, int] | None, ...]
-
 
 class RowTarget(luigi.Target):
     """The marker row `TaskFamily:date` of `table_updates`."""
-
-    _known: dict[pathlib.Path, tuple[_Stamp, frozenset[str]]] = {}
 
     def __init__(self, family: str, session: dt.date) -> None:
         self.path = database_path()
@@ -53,40 +50,7 @@ class RowTarget(luigi.Target):
     @classmethod
     def update_ids(cls, path: pathlib.Path) -> frozenset[str]:
         """All markers of the database by one query, asked again only when the file has changed."""
-        stamp = _stamp(path)
-        if stamp[0] is None:
-            return frozenset()
-        known = cls._known.get(path)
-        if known is None or known[0] != stamp:
-            known = cls._known[path] = (
-                stamp,
-                _stored_ids(path),
-            )  # the stamp first: what is written meanwhile is read again
-        return known[1]
-
-
-def _stored_ids(path: pathlib.Path) -> frozenset[str]:
-    import duckdb
-
-    with reading(path) as connection:
-        try:
-            rows = connection.execute(f"SELECT update_id FROM {MARKERS}").fetchall()
-        except duckdb.CatalogException:  # killed before the first migration was committed
-            rows = []
-    return frozenset(row[0] for row in rows)
-
-
-def _stamp(path: pathlib.Path) -> _Stamp:
-    """What changes whenever the database is written: time, size and inode of the file and of its log."""
-    return tuple(_file_stamp(file) for file in (path, path.with_name(path.name + ".wal")))
-
-
-def _file_stamp(path: pathlib.Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+        return query_cache.values(path, "markers", f"SELECT update_id FROM {MARKERS}")
 
 
 class MarkerTarget(luigi.LocalTarget):

@@ -18,6 +18,7 @@ from luigi.task_register import Register, TaskClassException
 
 from pipeline import calendar
 from pipeline.config import alerts
+from pipeline.database import query_cache
 from pipeline.database.connection import database_path, reading, records, writing
 from pipeline.errors import DatabaseLockedError, PipelineError
 from pipeline.runs import messages, notifications
@@ -96,23 +97,22 @@ def record(
 
 def resolve_done(done: Sequence[tuple[str, str]]) -> None:
     """Resolve what was raised for dates of pipelines that a run has found done, whoever did them."""
-    pairs = [f"{pipeline} {date}" for pipeline, date in done if pipeline in PIPELINES]
-    if not pairs or not database_path().exists():
+    pairs = {f"{pipeline} {date}" for pipeline, date in done if pipeline in PIPELINES}
+    found = query_cache.values(database_path(), "open_alerts", f"SELECT DISTINCT {_PAIR} FROM alerts WHERE {_OF_A_RUN}")
+    if pairs.isdisjoint(found):
         return
-    with reading() as connection:
-        (waiting,) = connection.execute(f"SELECT count(*) FROM alerts WHERE {_OF_PAIRS}", [pairs]).fetchone() or (0,)
-    if waiting:
-        with writing() as connection:
-            connection.execute(f"UPDATE alerts SET resolved_at = ? WHERE {_OF_PAIRS}", [calendar.now(), pairs])
-            update(connection)
-        tell()
+    with writing() as connection:
+        connection.execute(
+            f"UPDATE alerts SET resolved_at = ? WHERE {_OF_A_RUN} AND {_PAIR} IN (SELECT unnest(?::VARCHAR[]))",
+            [calendar.now(), sorted(pairs)],
+        )
+        update(connection)
+    tell()
 
 
-#: What a task run raised, or could not record, for one of some pairs "PIPELINE DATE", and is not resolved.
-_OF_PAIRS = """
-    resolved_at IS NULL AND (run_id IS NOT NULL OR type = 'not recorded')
-    AND concat(pipeline, ' ', date) IN (SELECT unnest(?::VARCHAR[]))
-"""
+#: What a task run raised, or could not record, and is not resolved; and the pipeline and date that it is about.
+_OF_A_RUN = "resolved_at IS NULL AND (run_id IS NOT NULL OR type = 'not recorded')"
+_PAIR = "concat(pipeline, ' ', date)"
 
 
 def resolve_findings(still: Sequence[str]) -> None:

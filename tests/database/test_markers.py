@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pipeline.database import markers as targets
+from pipeline.database import query_cache
 from pipeline.database.connection import database_path, writing
 from pipeline.database.markers import MarkerTarget, RowTarget
 
@@ -18,13 +18,13 @@ DAY = dt.date(2024, 2, 16)
 def queries(monkeypatch) -> list[object]:
     """One entry for each time that the database was opened for its markers."""
     asked: list[object] = []
-    original = targets._stored_ids
+    original = query_cache._queried
 
-    def counted(path):
+    def counted(path, query):
         asked.append(path)
-        return original(path)
+        return original(path, query)
 
-    monkeypatch.setattr(targets, "_stored_ids", counted)
+    monkeypatch.setattr(query_cache, "_queried", counted)
     return asked
 
 
