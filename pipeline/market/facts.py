@@ -39,6 +39,7 @@ def gather_facts(tables: Temporary) -> None:
 
 #: A stored bar that is not of a company which had the symbol before.
 _IS_OWN = "(a.own_since IS NULL OR s.date >= a.own_since)"
+_IS_OUTSIDE = "s.date NOT BETWEEN a.asked_from AND a.asked_to"
 
 _PARTS = {
     "answered_spans": """
@@ -58,14 +59,14 @@ _PARTS = {
         LEFT JOIN (SELECT DISTINCT symbol, date FROM judged_bars) b ON b.symbol = s.symbol AND b.date = s.date
         WHERE s.date >= $first GROUP BY a.symbol
     """,
-    "with_earlier_bars": f"""
+    "with_other_bars": f"""
         WITH near AS (
             SELECT DISTINCT a.symbol FROM answered_spans a
-            JOIN stock_data s ON s.symbol = a.symbol AND s.date < a.asked_from AND {_IS_OWN} WHERE s.date >= $recent
+            JOIN stock_data s ON s.symbol = a.symbol AND {_IS_OUTSIDE} AND {_IS_OWN} WHERE s.date >= $recent
         )
         FROM near UNION
         SELECT a.symbol FROM (FROM answered_spans ANTI JOIN near USING (symbol)) a
-        JOIN stock_data s ON s.symbol = a.symbol AND s.date < a.asked_from AND {_IS_OWN} WHERE s.date < $recent
+        JOIN stock_data s ON s.symbol = a.symbol AND {_IS_OUTSIDE} AND {_IS_OWN} WHERE s.date < $recent
     """,
     "comparison": f"""
         SELECT o.symbol, count(*) AS shared, count(*) FILTER (differs) AS differing,
@@ -126,7 +127,7 @@ _FACTS = """
     FROM answers a
     LEFT JOIN newest_bars n USING (symbol)
     LEFT JOIN stored_bars s USING (symbol)
-    LEFT JOIN with_earlier_bars w USING (symbol)
+    LEFT JOIN with_other_bars w USING (symbol)
     LEFT JOIN comparison c USING (symbol)
     LEFT JOIN splits p USING (symbol)
     LEFT JOIN awaited v USING (symbol)

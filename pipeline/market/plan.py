@@ -36,14 +36,15 @@ def plan(connection: DuckDBPyConnection, sessions: Sequence[dt.date], is_standin
     for session in sorted(sessions, reverse=True):
         for symbol in expected_symbols(connection, session):
             wanted[symbol] = (session, wanted[symbol][1] if symbol in wanted else session)
-    known = known_spans(connection) if is_standing else confirmed_spans(connection)
+    known = known_spans(connection)
     again = sessions_asked_again(connection, sessions)
     for symbol, (first, last) in known.items():  # what came then is not counted as an answer
         if again and first < again[0] <= last:
             known[symbol] = (first, calendar.session_before(again[0]))
-    spans = {(span, known.get(symbol)) for symbol, span in wanted.items()}  # few, and each costs looks at the calendar
-    asked = {case: span_to_ask(*case) for case in spans}
-    answers = ((symbol, asked[span, known.get(symbol)]) for symbol, span in wanted.items())
+    doubtful = set() if is_standing else late_histories(connection)
+    cases = {symbol: (span, known.get(symbol), symbol in doubtful) for symbol, span in wanted.items()}
+    asked = {case: span_to_ask(*case) for case in set(cases.values())}  # few, and each costs looks at the calendar
+    answers = ((symbol, asked[case]) for symbol, case in cases.items())
     requests = [BarRequest(symbol, *span) for symbol, span in answers if span is not None]
     return with_age(connection, widen(connection, reach_back(connection, requests)))
 
@@ -83,11 +84,10 @@ def known_spans(connection: DuckDBPyConnection) -> dict[str, Span]:
     return {symbol: (first, last) for symbol, first, last in rows}
 
 
-def confirmed_spans(connection: DuckDBPyConnection) -> dict[str, Span]:
-    """`known_spans` without first histories that began late: they are asked for once more, whole."""
+def late_histories(connection: DuckDBPyConnection) -> set[str]:
+    """The symbols whose first history began late: they are asked for once more, whole."""
     rows = connection.execute("SELECT symbol FROM price_ranges WHERE NOT is_confirmed").fetchall()
-    unconfirmed = {symbol for (symbol,) in rows}
-    return {symbol: span for symbol, span in known_spans(connection).items() if symbol not in unconfirmed}
+    return {symbol for (symbol,) in rows}
 
 
 def reach_back(connection: DuckDBPyConnection, requests: Sequence[BarRequest]) -> list[BarRequest]:
@@ -148,14 +148,18 @@ def sessions_asked_again(connection: DuckDBPyConnection, sessions: Sequence[dt.d
     return [session for (session,) in rows]
 
 
-def span_to_ask(sessions: Span, known: Span | None) -> Span | None:
-    """What to ask for so that the span known of a symbol serves the first and the last session wanted."""
+def span_to_ask(sessions: Span, known: Span | None, is_doubtful: bool = False) -> Span | None:
+    """What to ask for so that the span known of a symbol serves the first and the last session wanted.
+
+    A history is asked for whole where earlier bars are wanted, or the first answer is to be confirmed: two answers
+    could be adjusted for different splits.
+    """
     first, last = sessions
     start = history_start(first)
     if known is None:
         return start, last
-    if start < known[0]:  # asked for whole: two answers could be adjusted for different splits
-        return start, max(last, known[1])
+    if start < known[0] or is_doubtful:
+        return min(start, known[0]), max(last, known[1])
     if last <= known[1]:
         return None
     overlap = market().overlap_sessions - 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline import calendar
 from pipeline.config import market
 from pipeline.market.load import store_answers
-from pipeline.market.plan import confirmed_spans, history_start, plan, span_to_ask
+from pipeline.market.plan import history_start, late_histories, plan, span_to_ask
 from tests.support.judging import answer, judged, store_bars
 from tests.support.small_market import SESSIONS
 
@@ -54,6 +54,13 @@ def test_an_earlier_quarter_is_asked_for_with_the_whole_history():
     first, last = span_to_ask((day("2023-11-01"), day("2023-11-01")), (day("2022-04-01"), day("2024-02-16")))
     assert (first, last) == (history_start(day("2023-11-01")), day("2024-02-16"))
     assert first < day("2022-04-01")
+
+
+def test_a_history_that_is_to_be_confirmed_is_asked_for_up_to_its_newest_bar():
+    known = (day("2022-04-01"), day("2024-02-16"))
+    for first, last in (("2024-02-14", "2024-02-15"), ("2024-05-01", "2024-05-02")):
+        asked = span_to_ask((day(first), day(last)), known, is_doubtful=True)
+        assert asked == (day("2022-04-01"), max(day(last), day("2024-02-16")))
 
 
 @given(st.permutations(LATE), st.integers(0, 10))
@@ -125,7 +132,7 @@ def test_a_first_history_that_begins_late_is_asked_for_once_more(tables, tmp_pat
     asked = SESSIONS[-10:]
     said = answer("BIG", dict.fromkeys(asked[late:], 10.0), first=asked[0])
     store_answers(judged(tables, tmp_path, [said]))
-    assert ("BIG" in confirmed_spans(tables)) == is_confirmed
+    assert (late_histories(tables) == set()) == is_confirmed
 
 
 @pytest.mark.parametrize("event", [True, False])

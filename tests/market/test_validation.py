@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 
+from pipeline.calendar import session_after
 from pipeline.market.validation import RULES
 from tests.support.judging import answer, judged, store_bars
 
@@ -147,6 +148,14 @@ def test_a_close_is_too_far_off_beyond_twenty_times_the_stored_one(judge, close,
 def test_stored_closes_are_the_yardstick_however_old_they_are(judge, stored):
     first = {"2024-02-12": (900.0, 900.0, 900.0, 900.0, 1000), "2024-02-16": (10.7, 10.7, 10.1, 10.3, 10)}
     assert judge(first.items(), stored=stored) == ({"2024-02-12": "move_too_large"}, ["2024-02-16"])
+
+
+def test_an_answer_is_not_whole_when_a_bar_is_stored_behind_it(tables, tmp_path):
+    bars = {dt.date.fromisoformat(date): values for date, values in GOOD.items()}
+    for symbol, day in (("AAA", max(bars)), ("BBB", session_after(max(bars)))):
+        store_bars(tables, symbol, {day: 10.0})
+    facts = judged(tables, tmp_path, [answer("AAA", bars), answer("BBB", bars)])
+    assert facts.execute("SELECT symbol, is_whole FROM facts ORDER BY symbol") == [("AAA", True), ("BBB", False)]
 
 
 @pytest.mark.parametrize("day", ["2024-02-09", "2023-12-18", "2023-12-15", "2021-06-01"])

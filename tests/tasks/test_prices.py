@@ -6,12 +6,13 @@ from collections import Counter
 import pytest
 
 from pipeline.calendar import session_before
+from pipeline.database.connection import reading, writing
 from pipeline.market import verdicts
-from pipeline.tasks.prices import CollectPrices, asked_too_early
+from pipeline.tasks.prices import CollectPrices, ask_again, asked_too_early
 from tests.support.fake_market import Fault
 from tests.support.judging import EVENING, answer, judged, list_symbol
 from tests.support.runs import results, run_here
-from tests.support.small_market import SPLIT, SPLIT_DAY
+from tests.support.small_market import SESSIONS, SPLIT, SPLIT_DAY, SPLIT_RATIO
 
 BEFORE, DAY, AFTER = dt.date(2024, 2, 14), dt.date(2024, 2, 15), dt.date(2024, 2, 16)
 
@@ -121,3 +122,56 @@ def test_answers_are_judged_anew_when_they_made_further_ones_necessary(here, dat
     assert run_here(CollectPrices(date=SPLIT_DAY))
     assert len(judgements) == 2
     assert [symbol for symbol, times in here.requests.items() if times > 1] == [SPLIT]  # for its whole history
+
+
+@pytest.fixture
+def young(here, monkeypatch):
+    """`young(20)` has the company that splits be listed for twenty sessions before its split; the last two of them."""
+
+    def listed(sessions):
+        days, first = here.days, SESSIONS[SESSIONS.index(SPLIT_DAY) - sessions]
+        monkeypatch.setattr(
+            here, "days", lambda symbol: [day for day in days(symbol) if symbol != SPLIT or day >= first]
+        )
+        return SESSIONS[SESSIONS.index(SPLIT_DAY) - 2 : SESSIONS.index(SPLIT_DAY)]
+
+    return listed
+
+
+def bases(market):
+    """Of the company that splits: the ratios of its stored closes to those that the source has now."""
+    with reading() as connection:
+        rows = connection.execute("SELECT date, close FROM stock_data WHERE symbol = ?", [SPLIT]).fetchall()
+    return {round(close / market.bar(SPLIT, day)[3], 6) for day, close in rows}
+
+
+def assert_on_one_basis(market):
+    """The one of before as long as no answer tells of the split; then all of it on the new one."""
+    assert bases(market) == {SPLIT_RATIO}
+    assert run_here(CollectPrices(date=SPLIT_DAY))
+    assert bases(market) == {1}
+
+
+@pytest.mark.parametrize("sessions", [20, 3])
+def test_an_earlier_session_leaves_a_young_history_on_one_basis(here, young, data_dir, sessions):
+    """Its first answer began late, and is asked for once more: up to the newest bar that is stored."""
+    before, evening = young(sessions)
+    here.as_of = evening
+    assert run_here(CollectPrices(date=evening))
+    here.as_of = SPLIT_DAY
+    assert run_here(CollectPrices(date=before))
+    assert_on_one_basis(here)
+
+
+def test_a_session_that_is_collected_anew_leaves_a_young_history_on_one_basis(here, young, data_dir):
+    """All that is stored before and of that session is in the answer, and a bar behind it is not."""
+    before, evening = young(3)
+    here.as_of = evening
+    assert run_here(CollectPrices(date=before), CollectPrices(date=evening))
+    here.as_of = SPLIT_DAY
+    with writing() as connection:
+        CollectPrices.forget(connection, [before])
+        connection.execute("DELETE FROM table_updates WHERE update_id = ?", [f"CollectPrices:{before}"])
+        ask_again(connection, before, "an operator wants it")
+    assert run_here(CollectPrices(date=before))
+    assert_on_one_basis(here)
