@@ -1,4 +1,4 @@
-"""Putting a backup in the place of the database, and making what came after it anew from what was received.
+"""Putting a backup in the place of the database, and making what it lacks anew from what was received.
 
 Nothing is lost on the way: the damaged file stays beside the database under a name of its own, and the database is
 either the old file or the new one at every moment. The marker files of sessions that the backup does not know stay;
@@ -25,8 +25,8 @@ from pipeline.host.files import atomic_path, sync
 from pipeline.runs import lock as runlock
 from pipeline.tasks.confirm import ConfirmSession
 from pipeline.tasks.daily import DailyPipeline
-from pipeline.tasks.prices import CollectPrices
 from pipeline.tasks.ranges import ONE_DAY, RangeTradingDays
+from pipeline.tasks.stages import stage_names
 
 
 def choose(name: str | None, say: Callable[[str], None]) -> Checked:
@@ -102,9 +102,13 @@ class Group:
 
 
 def lost() -> list[Group]:
-    """The sessions that were done, by their marker files, and that the database does not know; oldest first."""
+    """The sessions of which a stage was done, by its marker file, that the database does not know; oldest first.
+
+    The backup's own session is among them: a backup is made in the middle of one.
+    """
     rows = RowTarget.update_ids(database_path())
-    sessions, confirmed = (_missing(task.__name__, rows) for task in (CollectPrices, ConfirmSession))
+    sessions: set[dt.date] = set().union(*(_missing(name, rows) for name in stage_names()))
+    confirmed = _missing(ConfirmSession.__name__, rows)
     groups, group = [], []
     for session in sorted(sessions | confirmed):
         group.append(session)
@@ -120,6 +124,8 @@ def _missing(family: str, rows: frozenset[str]) -> set[dt.date]:
 
 
 def spanned(groups: Sequence[Group]) -> str:
-    """The sessions of all groups, in words."""
+    """The sessions of all groups, whole or in part, in words."""
     days = [day for group in groups for day in group.sessions]
-    return f"{days[0]}" if len(days) == 1 else f"{len(days)} sessions from {days[0]} to {days[-1]}"
+    if len(days) == 1:
+        return f"{days[0]}, or stages of it"
+    return f"{len(days)} sessions from {days[0]} to {days[-1]}, or stages of them"

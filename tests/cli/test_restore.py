@@ -80,24 +80,29 @@ def test_the_tables_are_those_of_before(done: SmallMarket, data_dir: Path, runs:
     spoil()
     answer = called("--yes")
     assert answer.exit_code == 0, answer.output
-    assert f"3 sessions from {SECOND} to {LAST}" in answer.output
+    assert f"4 sessions from {FIRST} to {LAST}" in answer.output
     assert [words[:3] for words in runs] == [
+        ["DailyPipeline", "--date", str(FIRST)],  # in the middle of which the backup was made
         ["RangeTradingDays", "--of", "DailyPipeline"],  # as they were collected: at once
         ["DailyPipeline", "--date", str(LAST)],
     ]
     assert_same(results(data_dir), before)
+    assert all(DailyPipeline(date=day).complete() for day in (FIRST, SECOND, THIRD, LAST))
     assert done.requests == asked, "a source was asked"
     assert stray_files(data_dir) == []
     assert len(list(data_dir.glob("stock_data.duckdb.replaced-*"))) == 1
 
 
 @pytest.mark.slow
-def test_a_second_restore_has_nothing_to_make(done: SmallMarket, runs: list[list[str]]) -> None:
+def test_a_second_restore_has_one_session_to_finish(done: SmallMarket, runs: list[list[str]]) -> None:
     assert called("--yes").exit_code == 0
-    assert len(runs) == 2
+    assert len(runs) == 3
     runs.clear()
-    assert called("--yes", "--only").exit_code == 0
-    assert runs == []
+    answer = called("--yes")
+    assert answer.exit_code == 0
+    assert f"it lacks:  {LAST}, or stages of it" in answer.output
+    assert [words[:3] for words in runs] == [["DailyPipeline", "--date", str(LAST)]]
+    assert DailyPipeline(date=LAST).complete()
 
 
 def test_what_is_replaced_is_kept_with_its_log(done: SmallMarket, data_dir: Path) -> None:

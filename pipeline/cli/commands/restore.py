@@ -20,7 +20,8 @@ def command(backup: str | None, yes: bool, only: bool) -> None:
     """Put a backup in the place of the database: the newest good one, or the one named.
 
     It is read whole first. The file that it replaces is kept beside it. The sessions that came after the backup are
-    then made anew from the answers in raw/, each with the listing received for it, and without asking a source.
+    then made anew from the answers in raw/, each with the listing received for it, and without asking a source; and
+    the session in which it was made is finished.
 
     \b
     pipeline restore
@@ -34,9 +35,9 @@ def command(backup: str | None, yes: bool, only: bool) -> None:
     click.echo(f"put back{f'; what it replaced is kept as {aside}' if aside else ''}")
     groups = restore.lost()
     if not groups:
-        click.echo("nothing came after it")
+        click.echo("nothing was done after it")
         return
-    click.echo(f"after it came {restore.spanned(groups)}")
+    click.echo(f"it lacks:  {restore.spanned(groups)}")
     commands = [words for group in groups for words in group.commands()]
     if only:
         click.echo("\n".join(f"to do: {given.luigi_command(*words)}" for words in commands))
