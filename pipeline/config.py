@@ -338,7 +338,7 @@ class redis(Section):
         default=1000, description="newest entries kept in dag_performance_metrics, system_alerts and watchlist_updates"
     )
     stream_length = luigi.IntParameter(
-        default=100000, description="newest entries kept in the stream of signal triggers"
+        default=100000, description="newest entries kept in the streams of signal triggers and of events"
     )
 
 

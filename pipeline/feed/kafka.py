@@ -130,7 +130,7 @@ def client_settings() -> dict[str, Any]:
     except ImportError:
         raise ConfigurationError(
             "[events] kafka_servers is set, and the package confluent-kafka is not there; "
-            "install it: pip install 'nasdaq-daily-pipeline[kafka]'"
+            "install it: .venv/bin/pip install -e '.[kafka]'"
         ) from None
     section = settings()
     found: dict[str, Any] = {

@@ -197,7 +197,7 @@ def test_without_the_package_the_error_says_what_to_install(data_dir, settings, 
     write_events(1)
     with caplog.at_level(logging.WARNING, "pipeline"):
         delivery.deliver()
-    assert "pip install 'nasdaq-daily-pipeline[kafka]'" in caplog.text
+    assert ".venv/bin/pip install -e '.[kafka]'" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,9 @@ BATCH = 10_000
 @click.option(
     "--known-at", metavar="MOMENT", help="As the tables were then: 2024-02-16T22:00Z. Those whose past is kept."
 )
-@click.option("--excel-safe", is_flag=True, help="CSV: a quote before texts that a spreadsheet would run as a formula.")
+@click.option(
+    "--excel-safe", is_flag=True, help="CSV: an apostrophe before texts that a spreadsheet would run as a formula."
+)
 def command(
     sql: str,
     form: str | None,
