@@ -6,7 +6,10 @@ its `base_url` it would mean another database and the real source.
 
 from __future__ import annotations
 
+import pathlib
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 
 import luigi.configuration
@@ -48,12 +51,12 @@ def luigi_options() -> list[str]:
 
 def luigi_command(task: str, *words: str) -> str:
     """A run of Luigi, as people type it, with the settings given; values of secrets are masked."""
-    return shlex.join(["luigi", "--module", "pipeline", task, *words, *_shown(luigi_options())])
+    return shlex.join([_program("luigi"), "--module", "pipeline", task, *words, *_shown(luigi_options())])
 
 
 def retry_command(task: str, date: str, *words: str) -> str:
     """`pipeline retry` of a task, with the settings given and further options of Luigi's."""
-    return shlex.join(["pipeline", *_retry(task, date), *words, *_shown(luigi_options())])
+    return shlex.join([_program("pipeline"), *_retry(task, date), *words, *_shown(luigi_options())])
 
 
 def retry(task: str, date: str) -> str:
@@ -73,7 +76,15 @@ def pipeline_command(*words: str) -> str:
             settings += ["--data-dir", value]
         elif (section, name) not in secrets():
             settings += ["--set", f"{section}.{name}={value}"]
-    return shlex.join(["pipeline", *words, *settings])
+    return shlex.join([_program("pipeline"), *words, *settings])
+
+
+def _program(name: str) -> str:
+    """The name of a program of ours; its path, where a shell would not find it: as long as `.venv` is not active."""
+    beside, here = pathlib.Path(sys.executable).with_name(name), pathlib.Path.cwd()
+    if shutil.which(name) or not beside.exists():
+        return name
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
 
 
 def _shown(words: Sequence[str]) -> list[str]:

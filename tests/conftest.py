@@ -9,6 +9,7 @@ import gc
 import os
 import pathlib
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     processes.adopt_orphans()
+    programs = str(pathlib.Path(sys.executable).parent)
+    if programs not in os.environ["PATH"].split(os.pathsep):  # as where the environment is active
+        os.environ["PATH"] = os.pathsep.join([programs, os.environ["PATH"]])
 
 
 def pytest_unconfigure() -> None:

@@ -13,7 +13,8 @@ from pipeline.errors import CommandLineError
 
 #: Options of the run itself that a settings file may have, too, and the words that say what is to be done.
 SCHEDULER = ("--scheduler-url", "--scheduler-host", "--scheduler-port")
-SUBJECT = ("--module", "--date", "--of", "--of-params", "--start", "--stop")
+RANGE = ("--of", "--of-params", "--start", "--stop")
+SUBJECT = ("--module", "--date", *RANGE)
 FLAGS = ("--local-scheduler", "--only-stale", "-h", "--help", "--help-all")
 
 
@@ -68,13 +69,16 @@ def again(arguments: Sequence[str], date: str) -> str:
     """The command that does again, for one date, what this command line asked for, with all its options.
 
     Under a central scheduler that is `pipeline retry`, for what it takes: it enables what the scheduler has given up.
+    Without a date it is the command itself.
     """
     options, others = _parser(given.options()).parse_known_args(list(arguments))
     names = set(Register.task_names())
     root = next((word for word in others if word in names), "DailyPipeline")
-    words = [word for name in SCHEDULER if (value := getattr(options, _attribute(name))) for word in (name, value)]
+    repeated = SCHEDULER if date else (*SCHEDULER, *RANGE)
+    words = [word for name in repeated if (value := getattr(options, _attribute(name))) for word in (name, value)]
+    words += [flag for flag in ("--local-scheduler", *(() if date else ("--only-stale",))) if flag in arguments]
     words += [word for word in others if word != root]
-    task = options.of or root
-    if options.local_scheduler or task not in given.RETRIED:  # asked for, or taken because no other one answers
+    task = (date and options.of) or root
+    if not date or options.local_scheduler or task not in given.RETRIED:  # local: asked for, or none other answers
         return given.luigi_command(task, *(["--date", date] if date else []), *words)
     return given.retry_command(task, date, *words)

@@ -15,7 +15,7 @@ from types import TracebackType
 import luigi
 import luigi.configuration
 from luigi.retcodes import retcode
-from luigi.task_register import Register
+from luigi.task_register import Register, TaskClassException
 
 from pipeline.errors import SchedulerUnreachableError
 from pipeline.host.owner import this_process
@@ -193,6 +193,9 @@ def _note_end(error: BaseException) -> None:
 
 def end_by(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What `sys.excepthook` is: a run that was told to stop says so in one line, and ends with 130 as in a shell."""
+    if issubclass(kind, TaskClassException):  # a mistake of who typed it, not of the run; Luigi names the nearest
+        logger.error("%s", " ".join(str(error).split()))
+        return
     if not issubclass(kind, KeyboardInterrupt):
         guard.error_of(lambda: _note_end(error))
         sys.__excepthook__(kind, error, trace)

@@ -7,6 +7,7 @@ import sys
 
 import luigi
 import pytest
+from luigi.task_register import Register, TaskClassException
 
 from pipeline import given
 from pipeline.database.connection import database_path, writing
@@ -46,7 +47,7 @@ def test_the_closing_line_says_date_stage_reason_and_command(called_with):
     )
     assert closing(text) == [
         "2024-02-16: CollectPrices failed: too few\n"
-        "    run again: luigi --module pipeline DailyPipeline --date 2024-02-16"
+        "    run again: luigi --module pipeline DailyPipeline --date 2024-02-16 --local-scheduler"
     ]
 
 
@@ -61,6 +62,7 @@ def test_a_task_without_a_date_is_mentioned_too(called_with):
 
 
 FAILED = line("a", "failed", 1.0, "down")
+LOCAL = f"luigi --module pipeline DailyPipeline --date {DAY} --local-scheduler"
 
 
 @pytest.mark.parametrize(
@@ -70,15 +72,15 @@ FAILED = line("a", "failed", 1.0, "down")
             ("DailyPipeline", "--date", DAY, "--storage-data-dir", "my data", "--yahoo-base-url", "http://x",
              "--workers", "2"),
             True,
-            f"luigi --module pipeline DailyPipeline --date {DAY} --workers 2 --yahoo-base-url http://x "
+            f"{LOCAL} --workers 2 --yahoo-base-url http://x "
             "--storage-data-dir 'my data'",
         ),
-        (("ManualFullSync", "--date", DAY), True, f"luigi --module pipeline ManualFullSync --date {DAY}"),
+        (("ManualFullSync", "--date", DAY), True, LOCAL.replace("DailyPipeline", "ManualFullSync")),
         (
             ("RangeTradingDays", "--of", "DailyPipeline", "--start", "2024-02-01", "--stop", "2024-03-01",
              "--workers=2"),
             True,
-            f"luigi --module pipeline DailyPipeline --date {DAY} --workers=2",
+            f"{LOCAL} --workers=2",
         ),
         (
             ("DailyPipeline", "--date", DAY, "--scheduler-url", "http://h:1", "--storage-data-dir", "d"),
@@ -91,7 +93,7 @@ FAILED = line("a", "failed", 1.0, "down")
         (
             ("DailyPipeline", "--alerts-slack-webhook-url", "https://hooks.invalid/secret"),
             True,
-            f"luigi --module pipeline DailyPipeline --date {DAY} --alerts-slack-webhook-url '********'",
+            f"{LOCAL} --alerts-slack-webhook-url '********'",
         ),
     ],
 )  # fmt: skip
@@ -232,6 +234,25 @@ def test_the_exception_that_ends_luigis_command_line_is_recorded(data_dir, calle
     assert stored("task, date, type, message", "alerts") == [
         ("DailyPipeline", dt.date(2024, 2, 16), "failed", "ZeroDivisionError: by nothing")
     ]
+
+
+def test_a_task_that_there_is_not_is_one_line_with_the_nearest_name_and_no_alert(data_dir, called_with, caplog, capsys):
+    with pytest.raises(TaskClassException) as raised:
+        Register.get_task_cls("DailyPipelin")
+    with caplog.at_level(logging.ERROR, "pipeline"):
+        ending.end_by(raised.type, raised.value, raised.tb)
+    (said,) = caplog.messages
+    assert said.startswith("No task DailyPipelin. Did you mean: DailyPipeline")
+    assert "\n" not in said
+    assert "Traceback" not in capsys.readouterr().err
+    assert not journal.journal_path(this_process()).exists()
+
+
+@pytest.mark.parametrize("words", [(), ("--only-stale",)])
+def test_without_a_date_the_command_is_the_one_that_was_typed(called_with, words):
+    typed = ("RangeTradingDays", "--of", "DailyPipeline", "--start", "2024-02-17", "--stop", "2024-02-19", *words)
+    called_with("--module", "pipeline", *typed, local=False)
+    assert ending.again("") == f"luigi --module pipeline {' '.join(typed)}"
 
 
 class Stage(luigi.Task):
