@@ -14,7 +14,7 @@ from pipeline import given
 from pipeline.config import SECTIONS, UNSET, all_settings
 from pipeline.errors import UnknownSettingError
 from pipeline.masking import CREDENTIALS, MASK, SECRET_NAME, secrets
-from pipeline.runs.configuration import files
+from pipeline.runs.configuration import files, known_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +62,11 @@ def _unknown(section: str, name: str) -> str:
     import difflib
 
     known = [f"{known_section}.{known_name}" for known_section, known_name in all_settings()]
+    if section not in {known_section for known_section, _ in all_settings()} and section in known_settings():
+        return (
+            f"[{section}] is a section of Luigi's, which reads it before a command does: put {name} = ... into "
+            f"config/luigi.cfg, or a file that LUIGI_CONFIG_PATH names"
+        )
     near = difflib.get_close_matches(f"{section}.{name}", known, n=1)
     hint = f"; the nearest one is {near[0]}" if near else ""
     return f"there is no setting {section}.{name}{hint}. pipeline config lists them all"

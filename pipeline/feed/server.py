@@ -105,9 +105,8 @@ def _client() -> Redis:
 
 
 def check_address() -> None:
-    """Raises ConfigurationError for an address that cannot be one; none at all is the absence of a Redis."""
-    if settings().url:
-        _client().close()
+    """Raises ConfigurationError for an address that cannot be one, and for none."""
+    _client().close()
 
 
 def check_place(url: str) -> None:

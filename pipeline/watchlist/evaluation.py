@@ -18,6 +18,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline import given
 from pipeline.calendar import sessions, sessions_between
 from pipeline.errors import EvaluationError
 from pipeline.watchlist.day_view import create_day_view
@@ -144,9 +145,12 @@ def _nothing(connection: DuckDBPyConnection, first: dt.date, last: dt.date, know
             f"each of the {known} sessions from {first} to {last} used a listing of a later day; "
             f"without --strict they count"
         )
+    between = sessions_between(first, last)
+    if not between:
+        return f"no session lies between {first} and {last}"
     return (
         f"no session from {first} to {last} has indicators; stored are {stored[0]} to {stored[1]}. "
-        f"pipeline backfill {first} {last} computes them"
+        f"{given.pipeline_command('backfill', str(between[0]), str(between[-1]))} computes them"
     )
 
 

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import storage
+from pipeline.config import market, storage
 from pipeline.database.connection import records
 from pipeline.errors import NothingKnownError
 from pipeline.sources.answers import DAMAGE, batch_files
@@ -66,6 +66,26 @@ class Explanation:
     watchlist: dict[str, Any] | None
     in_view: bool
     verdicts: tuple[Verdict, ...]
+
+    @property
+    def why_no_candidate(self) -> str:
+        """Why no rule looks at the symbol, which is not in the day's view."""
+        if self.coverage is None:
+            return self.why_not_expected
+        if self.coverage["state"] != "stored":
+            return f"its bar is {self.coverage['state']}"
+        return f"a {(self.listing or {}).get('security_type') or 'symbol'} is no candidate ([scans] skip_types)"
+
+    @property
+    def why_not_expected(self) -> str:
+        """Why the session did not want a bar of the symbol."""
+        if self.listing is None:
+            return "not expected: not on the session's listing"
+        cap, limit = self.listing["market_cap"], market().min_market_cap
+        if cap is None or cap <= limit:
+            shown = "missing" if cap is None else f"{cap:,.10g}"
+            return f"not expected: market_cap {shown} is not above [market] min_market_cap = {limit:,.10g}"
+        return "not expected when the session was run"
 
 
 def explain(connection: DuckDBPyConnection, session: dt.date, symbol: str) -> Explanation:

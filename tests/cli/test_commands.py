@@ -268,7 +268,13 @@ def test_explain_says_which_value_kept_a_rule_from_firing(done: pathlib.Path) ->
     assert (part["text"], part["holds"], part["values"]) == ("rsi_14 < 30", False, {"rsi_14": pytest.approx(rsi)})
 
 
-@pytest.mark.parametrize(("symbol", "words"), [(SMALL, "not expected"), (UNKNOWN, "unknown")])
+@pytest.mark.parametrize(
+    ("symbol", "words"),
+    [
+        (SMALL, "not expected: market_cap 50,000,000 is not above [market] min_market_cap = 100,000,000"),
+        (UNKNOWN, "not looked at: its bar is unknown"),
+    ],
+)
 def test_explain_a_symbol_that_no_rule_looks_at(done: pathlib.Path, symbol: str, words: str) -> None:
     answer = call("explain", str(LAST), symbol)
     assert words in answer.output
@@ -501,6 +507,12 @@ def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_one() -> None
     assert answer.exit_code == 1
     assert "there is no setting yahoo.retry; the nearest one is yahoo.retries" in answer.output
     assert "write SECTION.NAME=VALUE" in call("--set", "yahoo", "config").output
+    for setting in ("core.scheduler_url", "spark.master"):
+        section, name = setting.split(".")
+        answer = call("config", "--set", f"{setting}=x")
+        assert answer.exit_code == 1
+        assert f"[{section}] is a section of Luigi's" in answer.output
+        assert f"put {name} = ... into config/luigi.cfg" in answer.output
 
 
 def test_a_secret_is_not_taken_from_the_command_line() -> None:

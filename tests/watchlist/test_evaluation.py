@@ -191,6 +191,8 @@ def test_range_that_was_not_run_is_an_error(stored: pathlib.Path) -> None:
         judge(rule("true"), first=SESSIONS[0], last=SESSIONS[5])
     with writing() as connection:
         connection.execute("UPDATE session_universe SET snapshot_date = DATE '2030-01-01'")
+    with pytest.raises(EvaluationError, match="^no session lies between 2024-02-17 and 2024-02-19$"):
+        judge(rule("true"), first=dt.date(2024, 2, 17), last=dt.date(2024, 2, 19))
     with pytest.raises(EvaluationError, match="without --strict"):
         judge(rule("true"), strict=True)
 

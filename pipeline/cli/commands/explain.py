@@ -58,7 +58,9 @@ def _show_origin(screen: Console, found: Explanation, raw: str) -> None:
     _line(
         screen,
         "coverage",
-        f"{coverage['state']}{': ' + coverage['reason'] if coverage['reason'] else ''}" if coverage else "not expected",
+        f"{coverage['state']}{': ' + coverage['reason'] if coverage['reason'] else ''}"
+        if coverage
+        else found.why_not_expected,
     )
     bar = found.bar
     _line(
@@ -86,9 +88,7 @@ def _show_verdict(screen: Console, found: Explanation, verdict: Verdict) -> None
     scan = verdict.scan
     title = f"\n[bold]{escape(scan.name)}[/] (priority {scan.priority}): "
     if not found.in_view:
-        screen.print(
-            title + "not looked at: the symbol is not in the day's view (no stored bar, not expected, or no share)"
-        )
+        screen.print(f"{title}not looked at: {escape(found.why_no_candidate)}")
         return
     if verdict.rank is None:
         screen.print(title + "does not fire")

@@ -204,13 +204,16 @@ def outage(which: str, asked: int, troubled: int, records: list[Record], newest:
     return (
         f"Yahoo is out of order: of {which} {asked} symbols asked, {troubled} failed{lacking} ({names}; last reason: "
         f"{reason}). Stopped so as not to ask for all the others in vain. Run the same command again later, what was "
-        f"answered is kept; if it stays so, look at {yahoo().base_url} and [yahoo] base_url.{was_closed(newest)}"
+        f"answered is kept; if it stays so, look at {yahoo().base_url} and [yahoo] base_url."
+        f"{was_closed(newest, records)}"
     )
 
 
-def was_closed(session: dt.date | None) -> str:
-    """What else an empty session may mean."""
-    return f" Was the exchange closed on {session}? Then set [market] closed = {session}." if session else ""
+def was_closed(session: dt.date | None, records: list[Record]) -> str:
+    """What else a session may mean of which all that answered have nothing."""
+    if session is None or any(record["status"] != "ok" for record in records):
+        return ""
+    return f" Was the exchange closed on {session}? Then set [market] closed = {session}."
 
 
 def process_count(requests: int) -> int:

@@ -175,6 +175,16 @@ def test_the_probe_fails_when_more_than_nine_in_ten_are_in_trouble(status, bars)
     check_probe([*bad[:18], *good[18:]])
 
 
+@pytest.mark.parametrize(("failed", "is_asked"), [(0, True), (1, False), (20, False)])
+def test_whether_the_exchange_was_closed_is_asked_where_all_have_answered(failed, is_asked):
+    requests = wanted(SYMBOLS[:20])
+    answers = [answered(request, "failed") for request in requests[:failed]]
+    answers += [answered(request, **ABSENT) for request in requests[failed:]]
+    with pytest.raises(SourceOutageError) as raised:
+        check_probe(list(zip(requests, answers, strict=True)))
+    assert (f"Was the exchange closed on {LAST}?" in str(raised.value)) == is_asked
+
+
 def test_symbols_that_the_source_does_not_know_are_no_outage():
     check_probe([(request, answered(request, "unknown")) for request in wanted(SYMBOLS[:10])])
 
