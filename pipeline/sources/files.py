@@ -1,7 +1,7 @@
 """Listings and bars from a folder of Parquet or CSV files; docs/files-source.md is its contract for people.
 
-    [files] path/listings/*.parquet|csv     which companies are listed
-    [files] path/bars/*.parquet|csv         their daily bars
+    [files] path/listings/*.parquet|csv|csv.gz     which companies are listed
+    [files] path/bars/*.parquet|csv|csv.gz         their daily bars
 
 DuckDB reads them in memory. In a CSV file every column is text until it is cast to the type wanted, so that no ticker
 (NA, TRUE) is taken for something else.
@@ -13,7 +13,10 @@ import contextlib
 import dataclasses
 import datetime as dt
 import difflib
+import functools
 import json
+import logging
+import math
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -66,10 +69,13 @@ BAR_COLUMNS = {
     "split_ratio": Column("DOUBLE"),
 }
 TABLES = {"listings": LISTING_COLUMNS, "bars": BAR_COLUMNS}
-READERS = {
-    ".parquet": "read_parquet({path})",
-    ".csv": "read_csv({path}, header = true, all_varchar = true, delim = ',', quote = '\"', skip = 0)",
-}
+_CSV = "read_csv({path}, header = true, all_varchar = true, delim = ',', quote = '\"', skip = 0)"
+#: By the ends of names, in small letters; DuckDB tells a packed file by its name.
+READERS = {".parquet": "read_parquet({path})", ".csv": _CSV, ".csv.gz": _CSV}
+#: What stands for "none" in files in which no field is empty: a market cap nobody knows, a session without an event.
+NONE = {"market_cap": (0,), "dividend": (0,), "split_ratio": (0, 1)}
+
+logger = logging.getLogger("pipeline")
 
 
 class FilesSource:
@@ -116,6 +122,8 @@ class FilesSource:
                 f"{self.folder / 'listings'} has a symbol that none can be, {odd[:40]!r}: letters, digits and the "
                 f"signs of share classes, 20 at most"
             )
+        for boundless in (row["symbol"] for row in facts if math.isinf(row["market_cap"] or 0)):
+            raise FilesSourceError(f"{self.folder / 'listings'} has an infinite market_cap, of {boundless}")
 
     def _none_yet(self, connection: duckdb.DuckDBPyConnection, session: dt.date) -> str:
         (first,) = connection.execute("SELECT min(date) FROM listings").fetchone() or (None,)
@@ -209,7 +217,11 @@ def data_files(folder: pathlib.Path) -> list[pathlib.Path]:
     """The data files of a folder in order of their names. Raises FilesSourceError when there is none."""
     if not folder.is_dir():
         raise FilesSourceError(f"there is no folder {folder}; [files] path is the folder that has listings/ and bars/")
-    found = sorted(p for p in folder.iterdir() if p.suffix in READERS and not p.name.startswith("."))
+    present = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    found = [path for path in present if _reader(path)]
+    for path in present:
+        if path not in found:
+            _say_passed_over(path)
     if not found:
         raise FilesSourceError(
             f"{folder} has no file that ends in {' or '.join(READERS)}; docs/files-source.md says what belongs there"
@@ -220,9 +232,18 @@ def data_files(folder: pathlib.Path) -> list[pathlib.Path]:
     return found
 
 
+def _reader(path: pathlib.Path) -> str | None:
+    return next((reader for end, reader in READERS.items() if path.name.lower().endswith(end)), None)
+
+
+@functools.cache
+def _say_passed_over(path: pathlib.Path) -> None:
+    logger.warning("%s is passed over: its name ends in none of %s", path, ", ".join(READERS))
+
+
 def select(connection: duckdb.DuckDBPyConnection, path: pathlib.Path, number: int, columns: dict[str, Column]) -> str:
     """The query that reads a file as `columns`. Raises FilesSourceError when it lacks a required one."""
-    reader = READERS[path.suffix].format(path=literal(path))
+    reader = (_reader(path) or "").format(path=literal(path))
     try:
         described = connection.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()
     except duckdb.Error as error:
@@ -233,7 +254,7 @@ def select(connection: duckdb.DuckDBPyConnection, path: pathlib.Path, number: in
 
 
 def expression(path: pathlib.Path, present: dict[str, tuple[str, str]], name: str, column: Column) -> str:
-    """How a column is read: empty text and NaN are null, as is a market cap of 0.
+    """How a column is read: empty text and NaN are null, as is what NONE has of the column.
 
     `present` has the file's columns, by their name in small letters: the name as written, and DuckDB's type.
     """
@@ -251,7 +272,9 @@ def expression(path: pathlib.Path, present: dict[str, tuple[str, str]], name: st
             return f"strptime({value}, '%Y-%m-%d')::DATE"
     if column.type in ("DOUBLE", "BIGINT", "INTEGER"):
         value = f"nullif({value}::DOUBLE, 'NaN'::DOUBLE)"
-    return f"nullif({value}, 0)" if name == "market_cap" else f"{value}::{column.type}"
+    for none in NONE.get(name, ()):
+        value = f"nullif({value}, {none})"
+    return f"{value}::{column.type}"
 
 
 def unreadable(

@@ -1,6 +1,8 @@
 """The folder of Parquet and CSV files as a source: written with DuckDB and by hand, and against its documentation."""
 
 import datetime as dt
+import gzip
+import logging
 import os
 import pathlib
 import re
@@ -197,6 +199,32 @@ def test_dividends_splits_and_empty_sessions(vendor):
     assert (split["close"], split["dividend"], split["split_ratio"]) == (93.8, None, 4.0)
 
 
+@pytest.mark.parametrize(("dividend", "ratio"), [("", ""), ("0", "0"), ("0.0", "1"), ("0", "1.0")])
+def test_what_stands_for_no_event_is_none(vendor, dividend, ratio):
+    put(
+        vendor,
+        "bars/all.csv",
+        "symbol,date,open,high,low,close,volume,dividend,split_ratio\n"
+        f"COO,2024-02-16,93.1,94.3,92.3,93.8,1200000,{dividend},{ratio}\n",
+    )
+    (bar,) = collected(vendor, ("COO", LAST, LAST))
+    assert (bar["close"], bar["dividend"], bar["split_ratio"]) == (93.8, None, None)
+
+
+def test_packed_files_and_names_in_capitals_are_read_and_others_named(vendor, caplog):
+    put(vendor, "bars/1.CSV", BARS)
+    (vendor / "bars" / "2.csv.gz").write_bytes(gzip.compress(BARS.replace("182.31", "182.39").encode()))
+    for name in ("bars/3.xlsx", "bars/4.csv.bz2", "bars/.5.csv"):
+        put(vendor, name, "nothing to read")
+    with caplog.at_level(logging.WARNING, "pipeline"):
+        rows = collected(vendor, ("AAPL", FIRST, LAST))
+    assert [row["close"] for row in rows] == [183.86, 182.39]
+    assert [message.split(" is passed over")[0] for message in caplog.messages] == [
+        str(vendor / "bars" / "3.xlsx"),
+        str(vendor / "bars" / "4.csv.bz2"),
+    ]
+
+
 def test_a_later_file_corrects_a_bar(vendor):
     put(vendor, "bars/2024.csv", BARS)
     put_parquet(
@@ -274,6 +302,13 @@ def test_a_symbol_that_none_can_be_is_said(vendor, symbol):
     with pytest.raises(FilesSourceError, match="a symbol that none can be") as caught:
         listed()
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("cap", ["inf", "-Infinity"])
+def test_a_market_cap_that_is_boundless_is_said(vendor, cap):
+    put(vendor, "listings/all.csv", f"{LISTING}MSFT,Microsoft,{cap}\n")
+    with pytest.raises(FilesSourceError, match="an infinite market_cap, of MSFT"):
+        listed()
 
 
 def test_a_year_beyond_all_names_its_file(vendor):
