@@ -1,7 +1,7 @@
 """Days that turned out to be none of the exchange's sessions, after something had been stored of them.
 
-An operator puts such a day into `[market] closed`. What a run had noted of it then (bars that a source made up, the
-states of the symbols, sessions to ask for again) is forgotten, and what was computed with such bars is computed anew.
+An operator puts such a day into `[market] closed`. Its bars are deleted as any others are: what was believed is kept,
+and told. What else a run had noted of it (states of the symbols, events, sessions to ask for again) is forgotten.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 from pipeline import calendar
 from pipeline.database.schema import MARKERS
+from pipeline.database.temporary import Temporary
+from pipeline.market.history import change_bars
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from duckdb import DuckDBPyConnection
 
-#: Table and column of the date of all that a session leaves but its listing.
+#: Table and column of the date of all that a session leaves but its listing, its bars and its list.
 ROWS = (
-    ("stock_data", "date"),
+    ("corporate_actions", "date"),
     ("rejected_bars", "date"),
     ("price_disagreements", "date"),
     ("price_coverage", "date"),
@@ -24,26 +28,37 @@ ROWS = (
     ("recollections", "date"),
     ("session_universe", "date"),
     ("technical_indicators", "date"),
-    ("daily_watchlist", "scan_date"),
     ("stale_sessions", "date"),
 )
+#: Why its bars, and its list, are no more.
+REASON = "the exchange was closed on that day"
 
 
-def forget_closed(connection: DuckDBPyConnection) -> None:
-    """Remove the rows of the days of `[market] closed`, and their markers."""
+def forget_closed(connection: DuckDBPyConnection) -> list[dt.date]:
+    """Remove what is stored of the days of `[market] closed`, but their lists, and their markers; those days."""
     days = sorted(calendar.closed_days())
     if not days:
-        return
-    connection.execute(
-        """
-        INSERT INTO stale_indicators BY NAME
-        SELECT symbol, now() AS since, 'bar of a day without a session' AS reason
-        FROM stock_data WHERE date IN (SELECT unnest(?::DATE[])) GROUP BY symbol
-        """,
-        [days],
-    )
+        return days
+    with Temporary(connection) as tables:
+        _delete_bars(tables, days)
     for table, column in ROWS:
         connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?::DATE[]))", [days])
     connection.execute(
         f"DELETE FROM {MARKERS} WHERE list_contains(?, right(update_id, 10))", [[str(day) for day in days]]
     )
+    return days
+
+
+def _delete_bars(tables: Temporary, days: list[dt.date]) -> None:
+    tables.make(
+        "bar_changes",
+        """
+        SELECT symbol, date, 'deleted' AS change, NULL::DOUBLE AS open, NULL::DOUBLE AS high, NULL::DOUBLE AS low,
+               NULL::DOUBLE AS close, NULL::BIGINT AS volume, NULL::TIMESTAMPTZ AS fetched_at, $reason AS reason,
+               NULL::DOUBLE AS factor
+        FROM stock_data WHERE date IN (SELECT unnest($days::DATE[]))
+        """,
+        {"days": days, "reason": REASON},
+    )
+    if tables.execute("FROM bar_changes LIMIT 1"):  # a day is closed once, and configured for years
+        change_bars(tables)

@@ -266,6 +266,8 @@ def expression(path: pathlib.Path, present: dict[str, tuple[str, str]], name: st
         return f"NULL::{column.type}"
     written, kind = present[name]
     value = identifier(written)
+    if kind == "TIMESTAMP WITH TIME ZONE" and column.type == "DATE":
+        return _day_of(path, name, value)
     if kind == "VARCHAR":
         value = f"nullif(trim({value}), '')"
         if column.type == "DATE":  # a cast would read 16/02/24 as a day of the year 16
@@ -275,6 +277,16 @@ def expression(path: pathlib.Path, present: dict[str, tuple[str, str]], name: st
     for none in NONE.get(name, ()):
         value = f"nullif({value}, {none})"
     return f"{value}::{column.type}"
+
+
+def _day_of(path: pathlib.Path, name: str, moment: str) -> str:
+    """The date of a moment with a time zone: that of UTC where it is midnight there. Of another one nobody can tell.
+
+    Not DuckDB's own cast, which takes the time zone of this host.
+    """
+    utc = f"make_timestamp(epoch_us({moment}))"
+    refused = f"{path}: the column {name} has times of day with a time zone; write dates, such as 2024-02-20"
+    return f"CASE WHEN {utc} <> date_trunc('day', {utc}) THEN error({literal(refused)}) ELSE {utc}::DATE END"
 
 
 def unreadable(

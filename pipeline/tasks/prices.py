@@ -67,15 +67,16 @@ class CollectPrices(SessionTask):
 
     def _requests(self, sessions: Sequence[dt.date]) -> list[BarRequest]:
         """What to ask for, after the stored histories were brought in line with the listing."""
-        from pipeline.market.closures import forget_closed
+        from pipeline.market.closures import REASON, forget_closed
         from pipeline.market.deliveries import with_changes
         from pipeline.market.plan import left_provisional, plan
         from pipeline.market.succession import close_ended
         from pipeline.market.ticker_changes import carry_over
+        from pipeline.watchlist.amendments import withdraw
 
         source = configured_source()
         with writing() as connection:
-            forget_closed(connection)
+            withdraw(connection, forget_closed(connection), REASON)
             carried = carry_over(connection, sessions[-1])
             ended = close_ended(connection, sessions[-1])
             requests = plan(connection, sessions, isinstance(source, StandingSource))

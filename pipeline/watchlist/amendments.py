@@ -55,6 +55,22 @@ def keep_versions(connection: DuckDBPyConnection, sessions: list[dt.date]) -> No
     connection.execute("DELETE FROM daily_watchlist WHERE scan_date IN (SELECT unnest(?::DATE[]))", [sessions])
 
 
+def withdraw(connection: DuckDBPyConnection, days: list[dt.date], reason: str) -> None:
+    """Take away the lists of days that were no sessions: kept as versions, and each hit told as removed."""
+    listed = connection.execute(
+        """
+        INSERT INTO watchlist_amendments BY NAME
+        SELECT scan_date, symbol, scan_reason, 'removed' AS change, $reason AS reason, now() AS amended_at
+        FROM daily_watchlist WHERE scan_date IN (SELECT unnest($days::DATE[]))
+        RETURNING scan_date
+        """,
+        {"days": days, "reason": reason},
+    ).fetchall()
+    keep_versions(connection, days)
+    for day in sorted({day for (day,) in listed}):
+        watchlists.list_amended(connection, day)
+
+
 def _amend(connection: DuckDBPyConnection, session: dt.date, view: pa.Table, declared: Sequence[CheckedScan]) -> int:
     """Compare the new rows with those of the session's last scan; without one, even of no hits, nothing is amended."""
     ((scanned_at,),) = connection.execute(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.database.connection import reading, writing
-from pipeline.market.closures import ROWS, forget_closed
+from pipeline.market.closures import REASON, ROWS, forget_closed
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.indicators import ComputeIndicators
 from pipeline.watchlist.day_view import create_day_view
@@ -63,7 +63,32 @@ def test_bars_that_a_source_made_up_for_the_day_go_and_their_indicators_are_comp
         forget_closed(connection)
     assert ask("SELECT count(*) FROM stock_data WHERE date = ?", CLOSED) == [(0,)]
     assert ask("SELECT count(*) FROM table_updates WHERE update_id LIKE ?", f"%:{CLOSED}") == [(0,)]
+    assert ask("SELECT DISTINCT reason FROM bar_versions WHERE date = ?", CLOSED) == [(REASON,)]
+    told = ask("SELECT body->>'change', body->'bars' FROM outbox WHERE kind = 'corrections' ORDER BY key")
+    assert {change for change, _ in told} == {"deleted"}
+    assert len(told) == ask("SELECT count(*) FROM bar_versions WHERE date = ?", CLOSED)[0][0]
     assert ask("SELECT count(DISTINCT symbol) FROM stale_indicators")[0][0] > 50
+
+
+def test_its_list_is_kept_as_a_version_and_each_hit_told_as_removed(
+    here: SmallMarket, data_dir: Path, begun: Begun, settings: Callable[..., None]
+) -> None:
+    begun("the session before", data_dir, lambda: collect(here, BEFORE, task=DailyPipeline))
+    assert collect(here, CLOSED, task=DailyPipeline)
+    hits = ask("SELECT symbol, scan_reason FROM daily_watchlist WHERE scan_date = ? ORDER BY ALL", CLOSED)
+    assert hits
+    settings("market", closed=str(CLOSED))
+    forget()
+    assert collect(here, AFTER)
+    assert ask("SELECT count(*) FROM daily_watchlist WHERE scan_date = ?", CLOSED) == [(0,)]
+    kept = "SELECT symbol, scan_reason FROM watchlist_versions WHERE scan_date = ? ORDER BY ALL"
+    assert ask(kept, CLOSED) == hits
+    told = """
+        SELECT body->>'symbol', body->>'scan' FROM outbox
+        WHERE kind = 'watchlist' AND body->>'session' = ? AND body->>'event' = 'removed' AND body->>'reason' = ?
+        ORDER BY ALL
+    """
+    assert ask(told, str(CLOSED), REASON) == hits
 
 
 def test_the_values_before_are_those_of_the_session_before_that_has_bars(before: SmallMarket) -> None:

@@ -6,9 +6,11 @@ import logging
 import os
 import pathlib
 import re
+import time
 
 import duckdb
 import luigi
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -209,6 +211,36 @@ def test_what_stands_for_no_event_is_none(vendor, dividend, ratio):
     )
     (bar,) = collected(vendor, ("COO", LAST, LAST))
     assert (bar["close"], bar["dividend"], bar["split_ratio"]) == (93.8, None, None)
+
+
+@pytest.fixture(params=["America/New_York", "Asia/Seoul", "UTC"])
+def host_zone(request, monkeypatch):
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def moments(vendor, zone, hour):
+    """A file whose dates are moments of a zone, as pandas writes them."""
+    times = pd.to_datetime(["2024-02-15", "2024-02-16"]).tz_localize(zone) + pd.Timedelta(hours=hour)
+    prices = dict.fromkeys(("open", "high", "low", "close"), [1.0, 2.0])
+    frame = pd.DataFrame({"symbol": "NA", "date": times, **prices, "volume": [10, 20]})
+    frame.to_parquet(vendor / "bars" / "all.parquet", index=False)
+
+
+def test_midnights_of_utc_are_dates_wherever_this_host_is(vendor, host_zone):
+    moments(vendor, "UTC", 0)
+    rows = collected(vendor, ("NA", FIRST, LAST))
+    assert [(row["date"], row["close"]) for row in rows] == [(FIRST, 1.0), (LAST, 2.0)]
+
+
+@pytest.mark.parametrize(("zone", "hour"), [("America/New_York", 0), ("America/New_York", 16), ("UTC", 21)])
+def test_other_moments_are_no_dates(vendor, host_zone, zone, hour):
+    moments(vendor, zone, hour)
+    with pytest.raises(FilesSourceError, match=r"all.parquet.*the column date has times of day with a time zone"):
+        collected(vendor, ("NA", FIRST, LAST))
 
 
 def test_packed_files_and_names_in_capitals_are_read_and_others_named(vendor, caplog):
