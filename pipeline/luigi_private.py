@@ -6,6 +6,7 @@ that it logs. A new Luigi that breaks one of them is told apart by the test besi
 
 from __future__ import annotations
 
+import argparse
 import functools
 import pathlib
 import sys
@@ -16,6 +17,7 @@ import luigi
 import luigi.configuration
 import luigi.interface
 from luigi import execution_summary
+from luigi.cmdline_parser import CmdlineParser
 from luigi.rpc import RemoteScheduler, RPCError
 from luigi.scheduler import BATCH_RUNNING, DONE, PENDING, RUNNING, Scheduler, Task
 from luigi.task_register import Register
@@ -45,6 +47,20 @@ PUT_BACK = "Unfulfilled dependenc"
 def expect_rpc_settings() -> None:
     """Have Luigi not warn of the settings of its own that it forgets it has."""
     luigi.interface.core.ignore_unconsumed |= RPC_SETTINGS
+
+
+def build_parsers_once() -> None:
+    """Have Luigi keep its command line's parsers: it builds nine in a run, each with an option for every setting."""
+    build = CmdlineParser._build_parser
+
+    @functools.cache
+    def kept(names: tuple[str, ...], root_task: str | None, help_all: bool) -> argparse.ArgumentParser:
+        return build(root_task=root_task, help_all=help_all)
+
+    def parser(root_task: str | None = None, help_all: bool = False) -> argparse.ArgumentParser:
+        return kept(tuple(Register.task_names()), root_task, help_all)
+
+    CmdlineParser._build_parser = staticmethod(parser)  # type: ignore[method-assign]
 
 
 def known_settings() -> Iterator[tuple[str, str]]:

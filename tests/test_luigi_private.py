@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 import subprocess
@@ -15,6 +16,7 @@ import luigi.interface
 import luigi.scheduler
 import luigi.worker
 import pytest
+from luigi.cmdline_parser import CmdlineParser
 
 from pipeline import luigi_private
 from pipeline.config import ROOT
@@ -23,6 +25,7 @@ from pipeline.config import ROOT
 PRIVATE = [
     (luigi.interface.core, "ignore_unconsumed", "each run warns of settings that Luigi itself reads"),
     (type(luigi.configuration.get_config()), "_config_paths", "`pipeline config` cannot say where a value comes from"),
+    (CmdlineParser, "_build_parser", "the rerun of a finished date takes a fifth longer"),
     (luigi.Parameter, "_value_iterator", "--date has no default that is asked for late"),
     (luigi.worker, "_get_retry_policy_dict", "a tracking URL resets how often a task is tried"),
     (luigi.worker.Worker, "_create_task_process", "a run waits for ever for a task that has timed out"),
@@ -105,3 +108,26 @@ def test_a_program_that_is_no_run_gets_the_tasks_and_nothing_else(tmp_path: Path
     )
     assert ran.stdout.split() == ["DailyPipeline"]
     assert not (tmp_path / "data").exists()
+
+
+def test_a_parser_is_built_once_and_knows_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    build = CmdlineParser._build_parser
+
+    def counted(root_task: str | None = None, help_all: bool = False) -> argparse.ArgumentParser:
+        built.append(root_task)
+        return build(root_task=root_task, help_all=help_all)
+
+    monkeypatch.setattr(CmdlineParser, "_build_parser", staticmethod(counted))
+    luigi_private.build_parsers_once()
+    for _ in range(3):
+        known = CmdlineParser(["DailyPipeline", "--date", "2024-02-16"]).known_args
+        assert (known.root_task, known.date) == ("DailyPipeline", "2024-02-16")
+    assert built == [None, "DailyPipeline"]
+
+    class MadeLater(luigi.Task):
+        colour = luigi.Parameter(default="red")
+
+    known = CmdlineParser(["MadeLater", "--colour", "blue"]).known_args
+    assert (known.root_task, known.colour) == ("MadeLater", "blue")
+    assert built == [None, "DailyPipeline", None, "MadeLater"]

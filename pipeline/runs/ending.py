@@ -59,7 +59,7 @@ def leave(code: int) -> None:
 def _close() -> None:
     outcome = RunFactory.worker.outcome() if RunFactory.worker else {}
     runs = journal.settle()
-    mine = runs.get(this_process(), []) if runs else []  # who it is, psutil says, whose import would take the most here
+    mine = runs.get(this_process(), [])
     unrecorded = [*journal.unwritten, *_unrecorded(outcome.get("failed", set()), mine)]
     failures = [*closing_lines(mine), *unrecorded]
     reasons = [] if failures else list(_not_run_lines(outcome))

@@ -56,6 +56,7 @@ def prepare(arguments: Sequence[str]) -> None:
     journal.settle(alone=local)  # of runs that were killed: what they left must not wait for the end of this one
     guard.error_of(leftovers.sweep)
     luigi_private.use_factory(RunFactory)
+    luigi_private.build_parsers_once()
     _end_in_order()
     sys.excepthook = ending.end_by
     logging.getLogger("luigi-interface").addFilter(ending.note_uncaught)
