@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import calendar
 from pipeline.database.schema import MARKERS
-from pipeline.database.temporary import Temporary
-from pipeline.market.history import change_bars
+from pipeline.market.history import delete_days
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -39,26 +38,10 @@ def forget_closed(connection: DuckDBPyConnection) -> list[dt.date]:
     days = sorted(calendar.closed_days())
     if not days:
         return days
-    with Temporary(connection) as tables:
-        _delete_bars(tables, days)
+    delete_days(connection, days, REASON)
     for table, column in ROWS:
         connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?::DATE[]))", [days])
     connection.execute(
         f"DELETE FROM {MARKERS} WHERE list_contains(?, right(update_id, 10))", [[str(day) for day in days]]
     )
     return days
-
-
-def _delete_bars(tables: Temporary, days: list[dt.date]) -> None:
-    tables.make(
-        "bar_changes",
-        """
-        SELECT symbol, date, 'deleted' AS change, NULL::DOUBLE AS open, NULL::DOUBLE AS high, NULL::DOUBLE AS low,
-               NULL::DOUBLE AS close, NULL::BIGINT AS volume, NULL::TIMESTAMPTZ AS fetched_at, $reason AS reason,
-               NULL::DOUBLE AS factor
-        FROM stock_data WHERE date IN (SELECT unnest($days::DATE[]))
-        """,
-        {"days": days, "reason": REASON},
-    )
-    if tables.execute("FROM bar_changes LIMIT 1"):  # a day is closed once, and configured for years
-        change_bars(tables)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.database.temporary import Temporary
@@ -42,18 +44,28 @@ def change_bars(tables: Temporary) -> dict[str, int]:
 
 def delete_histories(connection: DuckDBPyConnection, symbols: list[str], reason: str) -> None:
     """Delete all bars of symbols, with their indicators; for tickers that are another company's now."""
+    _delete_bars(connection, "symbol IN (SELECT unnest($chosen::VARCHAR[]))", symbols, reason)
+
+
+def delete_days(connection: DuckDBPyConnection, days: list[dt.date], reason: str) -> None:
+    """Delete all bars of days, with their indicators; for days that were no sessions."""
+    _delete_bars(connection, "date IN (SELECT unnest($chosen::DATE[]))", days, reason)
+
+
+def _delete_bars(connection: DuckDBPyConnection, condition: str, chosen: Sequence[object], reason: str) -> None:
     with Temporary(connection) as tables:
         tables.make(
             "bar_changes",
-            """
+            f"""
             SELECT symbol, date, 'deleted' AS change, NULL::DOUBLE AS open, NULL::DOUBLE AS high, NULL::DOUBLE AS low,
                    NULL::DOUBLE AS close, NULL::BIGINT AS volume, NULL::TIMESTAMPTZ AS fetched_at, $reason AS reason,
                    NULL::DOUBLE AS factor
-            FROM stock_data WHERE symbol IN (SELECT unnest($symbols::VARCHAR[]))
+            FROM stock_data WHERE {condition}
             """,
-            {"symbols": symbols, "reason": reason},
+            {"chosen": chosen, "reason": reason},
         )
-        change_bars(tables)
+        if tables.execute("FROM bar_changes LIMIT 1"):
+            change_bars(tables)
 
 
 def mark_stale_indicators(tables: Temporary) -> None:

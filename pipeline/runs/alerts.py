@@ -98,8 +98,8 @@ def record(
 def resolve_done(done: Sequence[tuple[str, str]]) -> None:
     """Resolve what was raised for dates of pipelines that a run has found done, whoever did them."""
     pairs = {f"{pipeline} {date}" for pipeline, date in done if pipeline in PIPELINES}
-    found = query_cache.values(database_path(), "open_alerts", f"SELECT DISTINCT {_PAIR} FROM alerts WHERE {_OF_A_RUN}")
-    if pairs.isdisjoint(found):
+    query = f"SELECT DISTINCT {_PAIR} FROM alerts WHERE {_OF_A_RUN}"
+    if not pairs or pairs.isdisjoint(query_cache.values(database_path(), "open_alerts", query)):
         return
     with writing() as connection:
         connection.execute(
