@@ -369,7 +369,8 @@ def test_an_address_that_is_none(data, errors, settings, address):
 @pytest.mark.parametrize(
     "address",
     ["redis://127.0.0.1:1/abc", "redis://127.0.0.1:1/0/1", "redis://127.0.0.1:1/-1", "redis://127.0.0.1:1/0?nonsense=1",
-     "redis://127.0.0.1:1/?socket_timeout=soon", "unix://", "redis+sentinel://127.0.0.1:1/0", "redis://127.0.0.1:99999/0"],
+     "redis://127.0.0.1:1/?socket_timeout=soon", "unix://", "redis+sentinel://127.0.0.1:1/0", "redis://127.0.0.1:99999/0",
+     ""],
 )  # fmt: skip
 def test_an_address_that_cannot_be_one_ends_the_run_at_its_start(data, settings, address):
     settings("redis", url=address)
@@ -401,8 +402,3 @@ def test_a_server_that_is_too_old_is_named_and_refused(server, data, errors, mon
         fails_with(errors, ConfigurationError, f"is of version {version}, and the feed needs 6.2 or newer")
     else:
         repairs(server, data)
-
-
-def test_no_address_is_no_redis(data, errors, settings):
-    settings("redis", url="")
-    fails_with(errors, ConfigurationError, "REDIS_URL")

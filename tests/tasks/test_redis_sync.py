@@ -7,7 +7,7 @@ import luigi
 import pytest
 
 from pipeline.database.connection import reading
-from pipeline.errors import ConfigurationError, SessionNotSettledError
+from pipeline.errors import SessionNotSettledError
 from pipeline.events import outbox
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.redis_sync import (
@@ -207,12 +207,6 @@ def test_the_daily_pipeline_is_run_first_and_not_touched_by_a_redis_that_is_down
     settings("redis", url=redis_server.url, min_keys=0)
     assert run_here(RedisWatchlistSync(date=here.as_of))
     assert update(redis)["session"] == "2024-02-16"
-
-
-def test_without_an_address_nothing_is_begun(redis, data, settings):
-    settings("redis", url="")
-    with pytest.raises(ConfigurationError, match=r"\[redis\] url is empty.*REDIS_URL"):
-        RedisWatchlistSync(date=DAY).requires()[0].complete()
 
 
 @pytest.mark.long
