@@ -7,25 +7,10 @@ import sys
 
 import pytest
 
-from pipeline.database import query_cache
 from pipeline.database.connection import database_path, writing
 from pipeline.database.markers import MarkerTarget, RowTarget
 
 DAY = dt.date(2024, 2, 16)
-
-
-@pytest.fixture
-def queries(monkeypatch) -> list[object]:
-    """One entry for each time that the database was opened for its markers."""
-    asked: list[object] = []
-    original = query_cache._queried
-
-    def counted(path, query):
-        asked.append(path)
-        return original(path, query)
-
-    monkeypatch.setattr(query_cache, "_queried", counted)
-    return asked
 
 
 def test_no_database_no_row(data_dir):
@@ -60,16 +45,16 @@ def test_touching_twice_is_once(data_dir):
         assert connection.execute("SELECT count(*) FROM table_updates").fetchone() == (1,)
 
 
-def test_all_rows_are_read_by_one_query_until_the_file_changes(data_dir, queries):
+def test_all_rows_are_read_by_one_query_until_the_file_changes(data_dir, asked):
     with writing() as connection:
         RowTarget("CollectPrices", DAY).touch(connection, "stock_data")
     for day in range(1, 28):
         RowTarget("CollectPrices", dt.date(2024, 2, day)).exists()
-    assert len(queries) == 1
+    assert len(asked) == 1
     with writing() as connection:
         RowTarget("CollectPrices", dt.date(2024, 2, 20)).touch(connection, "stock_data")
     assert RowTarget("CollectPrices", dt.date(2024, 2, 20)).exists()
-    assert len(queries) == 2
+    assert len(asked) == 2
 
 
 def test_a_row_that_was_deleted_is_noticed(data_dir):

@@ -13,20 +13,6 @@ QUERY = "SELECT update_id FROM table_updates"
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """How often the database was opened."""
-    calls = []
-    queried = query_cache._queried
-
-    def counted(path, query):
-        calls.append(query)
-        return queried(path, query)
-
-    monkeypatch.setattr(query_cache, "_queried", counted)
-    return calls
-
-
-@pytest.fixture
 def rested(monkeypatch):
     """Every file counts as rested."""
     monkeypatch.setattr(query_cache, "REST", 0)
