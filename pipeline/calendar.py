@@ -8,7 +8,7 @@ import logging
 from zoneinfo import ZoneInfo
 
 from pipeline.config import market
-from pipeline.errors import ConfigurationError, SessionNotSettledError, SessionOutOfRangeError
+from pipeline.errors import ClockError, ConfigurationError, SessionNotSettledError, SessionOutOfRangeError
 from pipeline.trading_hours import Hours, trading_hours
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -123,10 +123,16 @@ def opens_at(session: dt.date) -> dt.datetime:
 
 
 def latest_session() -> dt.date:
-    """The latest session that has closed and settled."""
+    """The latest session that has closed and settled. Raises ClockError when there is none in the last two weeks."""
     today = now().astimezone(NEW_YORK).date()
     recent = sessions_between(today - dt.timedelta(days=15), today)
-    return next(session for session in reversed(recent) if settled_at(session) <= now())
+    settled = [session for session in recent if settled_at(session) <= now()]
+    if not settled:
+        raise ClockError(
+            f"the clock of this host says {today}, and calendar {market().calendar} has sessions from {sessions()[0]} "
+            f"to {sessions()[-1]}; set the clock right: timedatectl shows it"
+        )
+    return settled[-1]
 
 
 def check_session(day: dt.date) -> bool:

@@ -23,6 +23,12 @@ class CommandLineError(PipelineError):
     """The command line says something that cannot be meant."""
 
 
+class ClockError(PipelineError):
+    """The clock of this host cannot be right."""
+
+    may_pass = False
+
+
 class UnknownSettingError(PipelineError):
     """A command was given a setting that does not exist."""
 
@@ -40,6 +46,10 @@ class SessionOutOfRangeError(PipelineError):
 
 class SessionNotSettledError(PipelineError):
     """The session has not closed, or its settlement margin has not passed."""
+
+
+class NotFinalError(PipelineError):
+    """The session's bars cannot be confirmed yet: `[quality] final_hours` have not passed since its close."""
 
 
 class EmptyRangeError(PipelineError):
@@ -147,8 +157,8 @@ class NotReceivedError(PipelineError):
     may_pass = False
 
 
-class NotFinalError(PipelineError):
-    """The session's bars cannot be confirmed: it is too early, or too few of them were answered for."""
+class UnconfirmedError(PipelineError):
+    """Too many bars of the session are provisional still: too few were answered for."""
 
 
 class AuditError(PipelineError):

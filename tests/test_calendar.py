@@ -6,7 +6,7 @@ import exchange_calendars
 import pytest
 
 from pipeline import calendar
-from pipeline.errors import ConfigurationError, SessionNotSettledError, SessionOutOfRangeError
+from pipeline.errors import ClockError, ConfigurationError, SessionNotSettledError, SessionOutOfRangeError
 
 UTC = dt.UTC
 
@@ -109,6 +109,16 @@ def test_before_the_calendar_begins(date):
     with pytest.raises(SessionOutOfRangeError, match=f"{date} lies before 1990-01-02"):
         calendar.check_session(day(date))
     assert not calendar.is_session(day(date))
+
+
+@pytest.mark.parametrize("moment", [(1970, 1, 1, 0, 1), (1990, 1, 2, 16, 44)])
+def test_a_clock_before_the_calendar_begins(clock, settings, moment):
+    settings("market", settle_minutes=45)
+    clock(*moment)
+    with pytest.raises(ClockError, match=r"this host says 19.0-01-0\d, .* sessions from 1990-01-02 to 2.*timedatectl"):
+        calendar.latest_session()
+    clock(1990, 1, 2, 16, 45)
+    assert calendar.latest_session() == day("1990-01-02")
 
 
 def test_counting_sessions():

@@ -169,6 +169,22 @@ def test_exit_40_a_date_that_is_none(luigi: Luigi, market: SmallMarket, date: st
     refused(luigi, market, 40, says, "DailyPipeline", "--date", date)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("closed", "2024-13-01", "[market] closed = 2024-13-01: month must be in 1..12; write days as 2025-01-09"),
+        pytest.param(
+            "calendar", "XNSA", "[market] calendar = XNSA: exchange_calendars has no such", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_exit_40_settings_of_which_no_latest_session_follows(
+    luigi: Luigi, market: SmallMarket, name: str, value: str, says: str
+) -> None:
+    """The command of each day, without a date: one line, and no traceback of Luigi's."""
+    refused(luigi, market, 40, f"DailyPipeline failed: {says}", "DailyPipeline", f"--market-{name}", value)
+
+
 def test_exit_40_the_scheduler_that_was_named_does_not_answer(luigi: Luigi) -> None:
     code, _ = luigi(
         "DailyPipeline", "--date", DAY, "--scheduler-url", "http://127.0.0.1:9", LUIGI_CORE_RPC_RETRY_WAIT="0"

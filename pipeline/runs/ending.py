@@ -17,7 +17,7 @@ import luigi.configuration
 from luigi.retcodes import retcode
 from luigi.task_register import Register, TaskClassException
 
-from pipeline.errors import SchedulerUnreachableError
+from pipeline.errors import PipelineError, SchedulerUnreachableError
 from pipeline.host.owner import this_process
 from pipeline.luigi_private import UNCAUGHT
 from pipeline.masking import masked
@@ -167,11 +167,23 @@ def _reason_not_run(task: luigi.Task) -> str:
 
 
 def note_uncaught(record: logging.LogRecord) -> bool:
-    """A logging filter: the exception that ends Luigi's command line is recorded as the run's own; all records pass."""
-    if record.msg == UNCAUGHT and record.exc_info and record.exc_info[1]:
-        error = record.exc_info[1]
-        guard.error_of(lambda: _note_end(error))
-    return True
+    """A logging filter: the exception that ends Luigi's command line is recorded as the run's own.
+
+    All records pass but that of an error of ours, which the run's last lines tell without a traceback.
+    """
+    if not (record.msg == UNCAUGHT and record.exc_info and record.exc_info[1]):
+        return True
+    error = _of_ours(record.exc_info[1])
+    guard.error_of(lambda: _note_end(error))
+    return not isinstance(error, PipelineError)
+
+
+def _of_ours(error: BaseException) -> BaseException:
+    """The error of ours that another one was made of: Luigi wraps what a parameter's default fails with."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, PipelineError):
+        cause = cause.__cause__
+    return cause or error
 
 
 def _note_end(error: BaseException) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline import calendar
 from pipeline.config import quality, redis, storage
 from pipeline.database.connection import reading, writing
-from pipeline.errors import NotFinalError
+from pipeline.errors import NotFinalError, UnconfirmedError
 from pipeline.market.finality import final_at, provisional
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.daily import DailyPipeline
@@ -33,7 +33,7 @@ class ConfirmSession(SessionTask):
     where Redis holds this session: each by its own stage, so that after a kill the same command, and `DailyPipeline`
     too, goes on where it stopped.
 
-    Raises NotFinalError before `[quality] final_hours` after the close are over, and when too few bars were confirmed.
+    Raises UnconfirmedError when too few bars were confirmed.
     """
 
     table = "stock_data"
@@ -48,15 +48,21 @@ class ConfirmSession(SessionTask):
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         return {session: self._confirm(session) for session in sessions}
 
-    def _confirm(self, session: dt.date) -> Outcome:
+    def is_done(self, session: dt.date) -> bool:
+        """As of any stage. Raises NotFinalError, too, so that nothing is run, nor has failed, when it is too early."""
+        if super().is_done(session):
+            return True
         if final_at(session) > calendar.now():
             raise NotFinalError(_too_early(session))
+        return False
+
+    def _confirm(self, session: dt.date) -> Outcome:
         asked, changes = self._ask(session)
         self._run_again(session)
         with writing() as connection:
             left = len(provisional(connection, session))
             if left > (1 - quality().min_coverage) * max(asked, left):
-                return NotFinalError(_unconfirmed(session, left, asked))
+                return UnconfirmedError(_unconfirmed(session, left, asked))
             self.finish(connection, session)
         logger.info("%s is final: %d symbols asked for, %s", session, asked, described(changes))
         return {"asked": asked, "provisional": left, **changes}

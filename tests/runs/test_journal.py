@@ -15,6 +15,7 @@ from pipeline.errors import CoverageError, ScanError
 from pipeline.host.owner import Owner, this_process
 from pipeline.parameters import SessionParameter
 from pipeline.runs import journal
+from pipeline.tasks.confirm import ConfirmSession
 from pipeline.tasks.daily import DailyPipeline
 from tests.support.runs import run_here
 
@@ -136,6 +137,7 @@ import pipeline  # first: it reads config/luigi.cfg
 from luigi.configuration import get_config
 from pipeline.runs import journal
 get_config().set("storage", "data_dir", sys.argv[1])  # what is set before the import, config/luigi.cfg sets again
+from pipeline.tasks.confirm import ConfirmSession
 from pipeline.tasks.daily import DailyPipeline
 import datetime as dt
 journal.listen()
@@ -316,3 +318,11 @@ def test_what_cannot_pass_is_known_by_the_journal(listening):
     assert not run_here(Mistaken(date=dt.date(2024, 2, 16)), Refuses(date=dt.date(2024, 2, 16)))
     assert journal.has_failed_for_good(Mistaken(date=dt.date(2024, 2, 16)).task_id)
     assert not journal.has_failed_for_good(Refuses(date=dt.date(2024, 2, 16)).task_id)
+
+
+def test_a_session_that_is_confirmed_too_early_is_refused_and_has_not_failed(listening, clock, monkeypatch):
+    monkeypatch.setattr(journal, "refused", [])
+    clock(2024, 2, 16, 18, 0)
+    assert not run_here(ConfirmSession(date=dt.date.fromisoformat(DAY)))
+    assert [reason[:55] for reason in journal.refused] == ["session 2024-02-16 is final from 2024-02-17 00:00 EST o"]
+    assert not listening.exists()

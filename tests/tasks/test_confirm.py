@@ -140,13 +140,16 @@ def test_it_gives_what_a_run_of_the_final_bars_gives(
     assert_same(confirmed, late)
 
 
-def test_before_its_time_it_says_when(collected: SmallMarket, clock: Callable[..., None]) -> None:
+def test_before_its_time_it_says_when_and_has_not_failed(collected: SmallMarket, clock: Callable[..., None]) -> None:
     clock(LAST.year, LAST.month, LAST.day, 23, 59)
     with pytest.raises(NotFinalError, match=rf"final from {LAST + dt.timedelta(days=1)} 00:00 EST on"):
-        ConfirmSession(date=LAST).process([LAST])
+        ConfirmSession(date=LAST).complete()
+    asked = collected.total
+    assert not run_here(ConfirmSession(date=LAST))
+    assert collected.total == asked
     midnight = LAST + dt.timedelta(days=1)
     clock(midnight.year, midnight.month, midnight.day, 0, 0)
-    ConfirmSession(date=LAST).process([LAST])
+    assert run_here(ConfirmSession(date=LAST))
 
 
 def test_a_source_that_is_silent_in_the_morning_confirms_nothing(
