@@ -211,15 +211,20 @@ _CLOSE_UNTOLD = """
     WHERE closed_at IS NULL AND resolved_at IS NOT NULL AND told_at IS NULL
     """
 
+# Attempts of one task for one date are one message, with the last reason, also where the reasons differ.
 _DUE = """
     SELECT pipeline, task, list(DISTINCT type ORDER BY type),
            list(DISTINCT date ORDER BY date) FILTER (date IS NOT NULL), count(*), arg_max(message, id), list(id)
-    FROM alerts
-    WHERE told_at IS NULL AND resolved_at IS NULL AND NOT EXISTS (
-        FROM task_runs r WHERE r.task = alerts.task AND r.date IS NOT DISTINCT FROM alerts.date AND r.status = 'done'
-                           AND r.started_at >= alerts.raised_at
+    FROM (
+        SELECT *, CASE WHEN run_id IS NULL THEN cause
+                  ELSE arg_max(cause, id) OVER (PARTITION BY pipeline, task, date, run_id IS NULL) END AS last_cause
+        FROM alerts WHERE told_at IS NULL AND resolved_at IS NULL
+    ) untold
+    WHERE NOT EXISTS (
+        FROM task_runs r WHERE r.task = untold.task AND r.date IS NOT DISTINCT FROM untold.date AND r.status = 'done'
+                           AND r.started_at >= untold.raised_at
     )
-    GROUP BY cause, pipeline, task ORDER BY min(id)
+    GROUP BY last_cause, pipeline, task ORDER BY min(id)
 """
 _RECOVERED = """
     SELECT pipeline, list(DISTINCT task ORDER BY task), list(DISTINCT date ORDER BY date) FILTER (date IS NOT NULL),

@@ -70,6 +70,16 @@ def test_retries_are_one_message(slack):
     assert messages(slack) == ["ALERT DailyPipeline: CollectPrices failed for 2024-02-16 (3 times)\nHTTP 503"]
 
 
+def test_retries_that_fail_for_another_reason_are_one_message_with_the_last_one(slack):
+    """A second attempt gets some of what the first one missed, so that it names other symbols."""
+    reasons = ("First failures: MSFT: no bar", "First failures: LIN: no bar")
+    runs(*[("CollectPrices", DAY, "failed", reason) for reason in reasons])
+    heading = "ALERT DailyPipeline: CollectPrices failed for 2024-02-16 (2 times)"
+    assert messages(slack) == [f"{heading}\n{reasons[1]}"]
+    runs(("CollectPrices", DAY, "failed", reasons[0]), at=T0 + 60)
+    assert messages(slack) == []
+
+
 def test_a_later_run_with_the_same_cause_is_silent(slack):
     runs(("CollectPrices", DAY, "failed", "HTTP 503"))
     runs(("CollectPrices", DAY, "failed", "HTTP 503"), at=T0 + 60)
