@@ -92,7 +92,7 @@ def take_triggers(client: redis.Redis, consumer: str, abandoned: float = ABANDON
 def is_hit(trigger: dict[str, Any], price: float, volume: int) -> bool:
     """The simplest rule: back above the lower band, on more volume than usual. Levels may be missing (None)."""
     band, threshold = trigger["bb_lower"], trigger["volume_threshold"]
-    return band is not None and threshold is not None and price > band >= trigger["close"] and volume >= threshold
+    return band is not None and threshold is not None and price > band >= trigger["close"] and volume > threshold
 
 
 def age(update: dict[str, Any]) -> dt.timedelta:
@@ -130,7 +130,7 @@ def take(client: redis.Redis) -> None:
         if trigger["event"] == "withdrawn":
             print(f"withdrawn {trigger['symbol']:6} of {trigger['session']}")
         else:
-            levels = f"close {trigger['close']:.2f}, volume from {trigger['volume_threshold']}"
+            levels = f"close {trigger['close']:.2f}, volume above {trigger['volume_threshold']}"
             print(f"{trigger['event']} {trigger['symbol']:6} {trigger['scan']}: {levels}")
 
 

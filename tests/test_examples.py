@@ -148,7 +148,7 @@ def test_a_trigger_whose_handling_failed_comes_again(redis, data, reader):
     assert len(list(reader.take_triggers(redis, "one"))) == 5
 
 
-@pytest.mark.parametrize(("price", "volume", "hit"), [(101.0, 600, True), (99.0, 600, False), (101.0, 400, False)])
+@pytest.mark.parametrize(("price", "volume", "hit"), [(100.1, 501, True), (100.0, 501, False), (100.1, 500, False)])
 def test_the_rule(reader, price, volume, hit):
     assert reader.is_hit({"bb_lower": 100.0, "close": 99.5, "volume_threshold": 500}, price, volume) is hit
     assert reader.is_hit({"bb_lower": None, "close": 99.5, "volume_threshold": 500}, price, volume) is False

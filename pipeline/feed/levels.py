@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,8 +19,9 @@ def levels(day: dt.date) -> list[dict[str, Any]]:
     """The watchlist as of `day` with the levels of each symbol's newest bar, and `bars`, its number of bars.
 
     `avg_volume_30` is the mean of the 30 bars before the newest one, as the scans take it; `next_avg_volume_30` that
-    of the newest 30, which the session after it is held against. Levels that need more history than the symbol has, or
-    that were not computed for its newest bar, are None.
+    of the newest 30, which the session after it is held against; `volume_threshold`, its multiple, is rounded down, so
+    that the same numbers of shares lie above both, as the rules say it. Levels that need more history than the symbol
+    has, or that were not computed for its newest bar, are None.
     """
     return levels_of([day])[day]
 
@@ -32,7 +34,7 @@ def levels_of(days: Iterable[dt.date]) -> dict[dt.date, list[dict[str, Any]]]:
     for rows in found.values():
         for row in rows:
             usual = row["next_avg_volume_30"]
-            row["volume_threshold"] = None if usual is None else round(section.volume_ratio * usual)
+            row["volume_threshold"] = None if usual is None else math.floor(section.volume_ratio * usual)
     return found
 
 
