@@ -40,19 +40,23 @@ class InvalidDateError(PipelineError, ParameterException):
     """`--date` is no date of the calendar of months and days."""
 
 
-class SessionOutOfRangeError(PipelineError):
+class UnservedDateError(PipelineError):
+    """Dates that no run can serve, or not yet: a mistake of who asked for them, by which nothing has failed."""
+
+
+class SessionOutOfRangeError(UnservedDateError):
     """The date lies before the first session that the exchange calendar knows."""
 
 
-class SessionNotSettledError(PipelineError):
+class SessionNotSettledError(UnservedDateError):
     """The session has not closed, or its settlement margin has not passed."""
 
 
-class NotFinalError(PipelineError):
+class NotFinalError(UnservedDateError):
     """The session's bars cannot be confirmed yet: `[quality] final_hours` have not passed since its close."""
 
 
-class EmptyRangeError(PipelineError):
+class EmptyRangeError(UnservedDateError):
     """No session lies in the range that was asked for."""
 
 

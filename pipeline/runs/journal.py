@@ -23,7 +23,7 @@ import luigi
 
 from pipeline.config import storage
 from pipeline.database.connection import writing
-from pipeline.errors import NotFinalError, PipelineError, SessionNotSettledError, SessionOutOfRangeError
+from pipeline.errors import PipelineError, UnservedDateError
 from pipeline.host.owner import Owner, parse, this_process
 from pipeline.luigi_private import PUT_BACK
 from pipeline.masking import masked
@@ -115,7 +115,7 @@ def _note_unasked(task: luigi.Task) -> None:
     """
     answers: list[bool] = []
     error = guard.error_of(lambda: answers.append(task.complete()))
-    if isinstance(error, NotFinalError | SessionNotSettledError | SessionOutOfRangeError):
+    if isinstance(error, UnservedDateError):
         refused.append(str(error))
     elif error is not None or not answers[0]:
         _note(task, status="not started", error=error or "its data is missing")

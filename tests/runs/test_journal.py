@@ -17,6 +17,7 @@ from pipeline.parameters import SessionParameter
 from pipeline.runs import journal
 from pipeline.tasks.confirm import ConfirmSession
 from pipeline.tasks.daily import DailyPipeline
+from pipeline.tasks.ranges import RangeTradingDays
 from tests.support.runs import run_here
 
 DAY = "2024-02-16"
@@ -320,9 +321,28 @@ def test_what_cannot_pass_is_known_by_the_journal(listening):
     assert not journal.has_failed_for_good(Refuses(date=dt.date(2024, 2, 16)).task_id)
 
 
-def test_a_session_that_is_confirmed_too_early_is_refused_and_has_not_failed(listening, clock, monkeypatch):
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        (lambda: DailyPipeline(date=dt.date(2024, 2, 20)), "session 2024-02-20 settles on"),
+        (lambda: DailyPipeline(date=dt.date(1980, 2, 20)), "1980-02-20 lies before 1990-01-02"),
+        (lambda: ConfirmSession(date=dt.date(2024, 2, 16)), "session 2024-02-16 is final from 2024-02-17 00:00 EST on"),
+        (lambda: days_of(dt.date(2024, 2, 10), dt.date(2024, 2, 12)), "no session lies between 2024-02-10 and 2024-"),
+        (lambda: days_of(dt.date(2024, 2, 16), dt.date(2024, 2, 16)), "the range from 2024-02-16 to 2024-02-15 ends"),
+        (
+            lambda: days_of(dt.date(2024, 2, 16), dt.date(2024, 2, 21)),
+            "the range from 2024-02-16 to 2024-02-20 reaches",
+        ),
+    ],
+)
+def test_a_date_that_no_run_can_serve_is_refused_and_nothing_has_failed(listening, clock, monkeypatch, task, says):
     monkeypatch.setattr(journal, "refused", [])
     clock(2024, 2, 16, 18, 0)
-    assert not run_here(ConfirmSession(date=dt.date.fromisoformat(DAY)))
-    assert [reason[:55] for reason in journal.refused] == ["session 2024-02-16 is final from 2024-02-17 00:00 EST o"]
+    assert not run_here(task())
+    (reason,) = journal.refused
+    assert reason.startswith(says)
     assert not listening.exists()
+
+
+def days_of(start: dt.date, stop: dt.date) -> RangeTradingDays:
+    return RangeTradingDays(of=DailyPipeline, start=start, stop=stop)
