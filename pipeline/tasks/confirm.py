@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pipeline")
 
+#: Symbols that an error names, the largest companies.
+NAMED = 5
+
 
 class ConfirmSession(SessionTask):
     """Make the bars of a finished session final, and amend what was found with provisional ones.
@@ -60,12 +63,12 @@ class ConfirmSession(SessionTask):
         asked, changes = self._ask(session)
         self._run_again(session)
         with writing() as connection:
-            left = len(provisional(connection, session))
-            if left > (1 - quality().min_coverage) * max(asked, left):
+            left = provisional(connection, session)
+            if len(left) > (1 - quality().min_coverage) * max(asked, len(left)):
                 return UnconfirmedError(_unconfirmed(session, left, asked))
             self.finish(connection, session)
         logger.info("%s is final: %d symbols asked for, %s", session, asked, described(changes))
-        return {"asked": asked, "provisional": left, **changes}
+        return {"asked": asked, "provisional": len(left), **changes}
 
     def _ask(self, session: dt.date) -> tuple[int, dict[str, int]]:
         """Revise what is provisional of the session; the stages that rest on it open again in the same transaction."""
@@ -121,8 +124,10 @@ def _too_early(session: dt.date) -> str:
     )
 
 
-def _unconfirmed(session: dt.date, left: int, asked: int) -> str:
+def _unconfirmed(session: dt.date, left: Sequence[str], asked: int) -> str:
+    more = ", ..." if len(left) > NAMED else ""
     return (
-        f"session {session}: {left:,} bars are provisional still, of {asked:,} asked for; "
-        f"what was confirmed is kept, and luigi --module pipeline ConfirmSession --date {session} asks for the rest"
+        f"session {session}: {len(left):,} bars are provisional still, of {asked:,} asked for "
+        f"({', '.join(left[:NAMED])}{more}); what was confirmed is kept, and "
+        f"luigi --module pipeline ConfirmSession --date {session} asks for the rest"
     )

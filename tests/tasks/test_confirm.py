@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.database.connection import reading
-from pipeline.errors import NotFinalError
+from pipeline.errors import NotFinalError, UnconfirmedError
 from pipeline.report.places import report_path
 from pipeline.tasks.base import SessionTask
 from pipeline.tasks.confirm import ConfirmSession
@@ -156,9 +157,13 @@ def test_a_source_that_is_silent_in_the_morning_confirms_nothing(
     collected: SmallMarket, clock: Callable[..., None]
 ) -> None:
     next_morning(collected, clock)
-    for symbol in [symbol for symbol in collected.symbols if collected.knows(symbol)][:20]:
-        collected.faults[symbol] = Fault("503")
-    assert not run_here(ConfirmSession(date=LAST))
+    silent = [symbol for symbol in collected.symbols if collected.knows(symbol)][:20]
+    collected.faults |= dict.fromkeys(silent, Fault("503"))
+    (outcome,) = ConfirmSession(date=LAST).process([LAST]).values()
+    assert isinstance(outcome, UnconfirmedError)
+    named = re.search(r"19 bars are provisional still, of \d+ asked for \((.*), \.\.\.\); what was", str(outcome))
+    assert named
+    assert set(named[1].split(", ")) < set(silent)
     collected.faults.clear()
     assert run_here(ConfirmSession(date=LAST))
     assert_final(collected, LAST)
