@@ -13,7 +13,7 @@ from pipeline.sources.protocol import Source
 SOURCES = {
     "yahoo": ("pipeline.sources.yahoo.source", "YahooSource"),
     "simulated": ("pipeline.sources.simulated.source", "SimulatedSource"),
-    "files": ("pipeline.sources.files", "FilesSource"),
+    "files": ("pipeline.sources.files.source", "FilesSource"),
 }
 
 

@@ -17,7 +17,8 @@ import pytest
 from pipeline.config import ROOT
 from pipeline.errors import FilesSourceError, ListingUnavailableError
 from pipeline.sources.answers import ANSWER_SCHEMA, batch_files
-from pipeline.sources.files import TABLES, FilesSource
+from pipeline.sources.files.source import FilesSource
+from pipeline.sources.files.tables import TABLES
 from pipeline.sources.protocol import BarRequest, Company
 
 FIRST, LAST = dt.date(2024, 2, 15), dt.date(2024, 2, 16)
