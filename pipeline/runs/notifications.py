@@ -1,4 +1,4 @@
-"""Messages to people: the log always, Slack and Discord where a webhook is configured.
+"""Messages to people through Slack and Discord, where a webhook is configured; what the log has, the caller writes.
 
 A webhook that is down, slow or wrong is a warning, never a failure: what happened stands in the database. One that
 answers 429 is asked again when it said, within `[alerts] max_wait`.
@@ -26,12 +26,6 @@ LONGEST_ANSWER = 1 << 16
 
 #: Both refuse longer texts.
 SLACK_LIMIT, DISCORD_LIMIT = 40_000, 2000
-
-
-def notify(text: str) -> list[str]:
-    """Log `text` and send it to every configured webhook; the names of the channels that took it."""
-    logger.info(text)
-    return [name for name, reason in send(text).items() if reason is None]
 
 
 def send(text: str) -> dict[str, str | None]:

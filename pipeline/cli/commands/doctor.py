@@ -49,7 +49,9 @@ def tell(failures: list[Finding]) -> None:
     error = guard.error_of(lambda: record(texts))
     if error is not None:
         reason = masked(guard.described(error))
-        notifications.notify("\n".join(["ALERT of the doctor, not recorded:", *texts, f"the record: {reason}"]))
+        text = "\n".join(["ALERT of the doctor, not recorded:", *texts, f"the record: {reason}"])
+        click.echo(text, err=True)
+        notifications.send(text)
 
 
 def record(texts: list[str]) -> None:
