@@ -169,13 +169,13 @@ def _reason_not_run(task: luigi.Task) -> str:
 def note_uncaught(record: logging.LogRecord) -> bool:
     """A logging filter: the exception that ends Luigi's command line is recorded as the run's own.
 
-    All records pass but that of an error of ours, which the run's last lines tell without a traceback.
+    All records pass but that of an error of ours that could be noted: the run's last lines tell it, and no traceback.
     """
     if not (record.msg == UNCAUGHT and record.exc_info and record.exc_info[1]):
         return True
     error = _of_ours(record.exc_info[1])
-    guard.error_of(lambda: _note_end(error))
-    return not isinstance(error, PipelineError)
+    trouble = guard.error_of(lambda: _note_end(error))
+    return trouble is not None or not isinstance(error, PipelineError)
 
 
 def _of_ours(error: BaseException) -> BaseException:

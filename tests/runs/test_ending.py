@@ -11,7 +11,7 @@ from luigi.task_register import Register, TaskClassException
 
 from pipeline import given
 from pipeline.database.connection import database_path, writing
-from pipeline.errors import SchedulerUnreachableError
+from pipeline.errors import ClockError, SchedulerUnreachableError
 from pipeline.host.owner import this_process
 from pipeline.luigi_private import UNCAUGHT
 from pipeline.parameters import SessionParameter
@@ -224,12 +224,25 @@ def test_a_damaged_database_leaves_the_journal_and_tells(data_dir, called_with, 
     assert left == []  # the exit code is Luigi's own: the stage has failed
 
 
+def uncaught(error: Exception) -> logging.LogRecord:
+    return logging.LogRecord("luigi-interface", logging.ERROR, "x", 1, UNCAUGHT, (), (type(error), error, None))
+
+
+def test_an_error_of_ours_that_luigi_has_wrapped_is_told_alone(data_dir, called_with, sent):
+    wrapped = ValueError("Error when parsing the default value of 'date'")
+    wrapped.__cause__ = ClockError("the clock of this host says 1970-01-01")
+    assert not ending.note_uncaught(uncaught(wrapped))
+    journal.settle()
+    assert stored("type, message", "alerts") == [("failed", "the clock of this host says 1970-01-01")]
+
+
+def test_where_it_cannot_be_noted_the_traceback_tells_it(called_with, monkeypatch):
+    monkeypatch.setattr(ending, "_note_end", lambda error: 1 / 0)
+    assert ending.note_uncaught(uncaught(ClockError("the clock of this host says 1970-01-01")))
+
+
 def test_the_exception_that_ends_luigis_command_line_is_recorded(data_dir, called_with, sent):
-    try:
-        raise ZeroDivisionError("by nothing")
-    except ZeroDivisionError:
-        record = logging.LogRecord("luigi-interface", logging.ERROR, "x", 1, UNCAUGHT, (), sys.exc_info())
-    assert ending.note_uncaught(record)
+    assert ending.note_uncaught(uncaught(ZeroDivisionError("by nothing")))
     journal.settle()
     assert stored("task, date, type, message", "alerts") == [
         ("DailyPipeline", dt.date(2024, 2, 16), "failed", "ZeroDivisionError: by nothing")
