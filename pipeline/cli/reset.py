@@ -20,9 +20,9 @@ from pipeline.database.connection import reading, writing
 from pipeline.database.schema import MARKERS
 from pipeline.errors import EmptyRangeError
 from pipeline.runs import lock as runlock
+from pipeline.tasks.followers import resting_on
 from pipeline.tasks.prices import CollectPrices, ask_again, supersede
-from pipeline.tasks.redis_sync import FEED_STAGES
-from pipeline.tasks.stages import Stage, stages_from
+from pipeline.tasks.stages import Stage
 from pipeline.tasks.symbols import CollectSymbols
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def plan(sessions: Sequence[dt.date], first_stage: str) -> Plan:
                 f"{session} is no session, so that there is nothing to reset; the nearest ones are "
                 f"{calendar.session_before(session)} and {calendar.session_after(session)}"
             )
-    stages = (*stages_from(first_stage), *FEED_STAGES)
+    stages = resting_on(first_stage)
     with reading() as connection:
         rows = {table: _count(connection, table, column, sessions) for table, column in _tables(stages)}
         markers = _count_markers(connection, stages, sessions)

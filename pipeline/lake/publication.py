@@ -59,11 +59,14 @@ def published_digests(table: Table) -> dict[str, str]:
 
 
 def _table(catalog: Catalog, source: LakeTable, schema: pa.Schema) -> Table:
-    """The table, made when it is not there, with the columns that have come since."""
+    """The table, made when it is not there, by months, with the columns that have come since."""
     try:
         table = catalog.load_table((NAMESPACE, source.name))
     except NoSuchTableError:
-        return _made(catalog, source, schema)
+        table = _made(catalog, source, schema)
+    if table.spec().is_unpartitioned():  # new, or left so by a publication that was killed
+        with table.update_spec() as update:
+            update.add_field("date", MonthTransform(), "month")
     if set(schema.names) - set(table.schema().column_names):
         with table.update_schema() as update:
             update.union_by_name(schema)
@@ -76,12 +79,7 @@ def _made(catalog: Catalog, source: LakeTable, schema: pa.Schema) -> Table:
         TableProperties.METADATA_PREVIOUS_VERSIONS_MAX: str(PREVIOUS_METADATA),
         "commit.retry.num-retries": "0",  # what another process has published meanwhile is looked at anew
     }
-    table = catalog.create_table((NAMESPACE, source.name), schema=schema, properties=properties)
-    field = table.schema().find_field("date")
-    if table.spec().is_unpartitioned():
-        with table.update_spec() as update:
-            update.add_field(field.name, MonthTransform(), "month")
-    return table
+    return catalog.create_table((NAMESPACE, source.name), schema=schema, properties=properties)
 
 
 def _replace(

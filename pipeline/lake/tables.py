@@ -22,10 +22,13 @@ class LakeTable:
         return connection.sql(f"FROM ({self.query}) LIMIT 0").to_arrow_table().schema
 
     def digests(self, connection: DuckDBPyConnection) -> dict[str, str]:
-        """The months (`2024-02`) that have rows, each with their number and a hash independent of their order."""
+        """The months (`2024-02`) that have rows, each with their number and a hash independent of their order.
+
+        Each row is hashed twice, for the reason that `sources/digests.py` gives.
+        """
         rows = connection.execute(
             f"""
-            SELECT strftime(date, '%Y-%m') AS month, format('{{}}:{{:x}}', count(*), bit_xor(hash(t)))
+            SELECT strftime(date, '%Y-%m') AS month, format('{{}}:{{:x}}', count(*), bit_xor(hash(hash(t))))
             FROM ({self.query}) t GROUP BY month ORDER BY month
             """
         )

@@ -123,20 +123,30 @@ def store(connection: DuckDBPyConnection, listing: Listing) -> None:
 def refresh_symbols(connection: DuckDBPyConnection, session: dt.date) -> None:
     """Recompute `nasdaq_symbols` of the symbols listed on `session`; those that left become inactive, and stay.
 
-    The facts of a symbol are those of its newest snapshot, whatever the order in which snapshots arrive.
+    The facts of a symbol are those of its newest snapshot, whatever the order in which snapshots arrive. What begins or
+    ends with this session may have done so by a snapshot that is replaced: only for it all snapshots are looked at.
     """
     with Temporary(connection) as tables:
+        tables.make(
+            "doubtful",
+            "SELECT symbol, avg_volume_30 FROM nasdaq_symbols WHERE $session IN (first_seen, last_seen)",
+            {"session": session},
+        )
         tables.make(
             "seen",
             """
             SELECT s.symbol, least(s.date, k.first_seen) AS first_seen, greatest(s.date, k.last_seen) AS last_seen,
                    k.avg_volume_30
             FROM symbol_snapshots s LEFT JOIN nasdaq_symbols k USING (symbol)
-            WHERE s.date = $session
+            WHERE s.date = $session AND s.symbol NOT IN (SELECT symbol FROM doubtful)
+            UNION ALL
+            SELECT symbol, min(date), max(date), any_value(avg_volume_30)
+            FROM symbol_snapshots JOIN doubtful USING (symbol) GROUP BY symbol
             """,
             {"session": session},
         )
-        tables.execute("DELETE FROM nasdaq_symbols WHERE symbol IN (SELECT symbol FROM seen)")
+        for changed in ("seen", "doubtful"):
+            tables.execute(f"DELETE FROM nasdaq_symbols WHERE symbol IN (SELECT symbol FROM {changed})")
         tables.execute(
             """
             INSERT INTO nasdaq_symbols BY NAME

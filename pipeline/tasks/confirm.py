@@ -14,9 +14,10 @@ from pipeline.errors import NotFinalError, UnconfirmedError
 from pipeline.market.finality import final_at, provisional
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.daily import DailyPipeline
+from pipeline.tasks.followers import resting_on
 from pipeline.tasks.prices import collect, described, judged
 from pipeline.tasks.redis_sync import FEED_STAGES
-from pipeline.tasks.stages import STAGES, stages_from
+from pipeline.tasks.stages import STAGES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -32,9 +33,9 @@ class ConfirmSession(SessionTask):
 
     Asked for are the symbols whose bar is provisional, and those that had none in the evening; one whose answer came
     late enough in the first place is not.
-    When bars of the session have changed, its indicators, scans, replica, message and page are made again, and the feed
-    where Redis holds this session: each by its own stage, so that after a kill the same command, and `DailyPipeline`
-    too, goes on where it stopped.
+    When bars of the session have changed or become final, its scans, replica, message and page are made again, for
+    changed ones its indicators, too, and the feed where Redis holds this session: each by its own stage, so that after
+    a kill the same command, and `DailyPipeline` too, goes on where it stopped.
 
     Raises UnconfirmedError when too few bars were confirmed.
     """
@@ -83,9 +84,12 @@ class ConfirmSession(SessionTask):
         folder = storage().root / "raw" / "prices" / f"{session}.final"
         collect(requests, folder, self.say)
         with judged(requests, folder, self.say) as answers:
+            before = provisional(answers.connection, session)
             changes = store_answers(answers)
             if session in stale_sessions(answers.connection):
-                _open_again(answers.connection, session)
+                _open_again(answers.connection, session, "ComputeIndicators")
+            elif provisional(answers.connection, session) != before:  # the same bars, and final: the list says so, too
+                _open_again(answers.connection, session, "ScanWatchlist")
         return len(requests), changes
 
     def _run_again(self, session: dt.date) -> None:
@@ -100,9 +104,9 @@ class ConfirmSession(SessionTask):
                     task.run()
 
 
-def _open_again(connection: DuckDBPyConnection, session: dt.date) -> None:
-    """Take the rows of the stages from the indicators on, and of the feed, off `table_updates`; their work stays."""
-    for stage in (*stages_from("ComputeIndicators"), *FEED_STAGES):
+def _open_again(connection: DuckDBPyConnection, session: dt.date, first_stage: str) -> None:
+    """Take the rows of what rests on the bars, from a stage on, off `table_updates`; the work itself stays."""
+    for stage in resting_on(first_stage):
         connection.execute("DELETE FROM table_updates WHERE update_id = ?", [stage.row(session).update_id])
 
 

@@ -107,6 +107,7 @@ def test_nothing_is_published_twice() -> None:
         ("DELETE FROM stock_data WHERE date < '2023-10-01'", 2),
         ("UPDATE stock_data SET symbol = 'NEW' WHERE symbol = 'K03' AND date >= '2024-02-01'", 1),
         ("UPDATE stock_data SET is_final = true WHERE date = '2024-02-21'", 1),
+        ("UPDATE stock_data SET is_final = false WHERE date = '2024-02-21' AND symbol IN ('K03', 'K04')", 1),
         ("UPDATE stock_data SET fetched_at = now()", 0),
     ],
 )
@@ -181,6 +182,19 @@ def test_a_publication_that_was_killed_before_its_commit_left_nothing_to_see(mon
     assert in_the_lake("bars") == before
     publish("three")
     assert snapshots("bars") == ["one", "three"]
+    assert in_the_lake("bars") == in_the_database("bars")
+
+
+def test_a_table_whose_making_was_killed_before_its_months_has_them_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(Table, "update_spec", lambda table: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            publish()
+    assert publish("two")["bars"] == MONTHS
+    change("UPDATE stock_data SET close = 1 WHERE date = ?", LAST)
+    assert publish("three")["bars"] == 1
     assert in_the_lake("bars") == in_the_database("bars")
 
 

@@ -71,6 +71,29 @@ def test_where_a_symbol_moved_is_a_view(connection):
     assert connection.execute("SELECT exchange FROM nasdaq_symbols").fetchall() == [("nasdaq",)]
 
 
+def test_a_listing_that_is_stored_anew_takes_back_what_it_had_said(connection):
+    """The order, and how often each was stored before, do not count."""
+    both, one = (Company("AAA", "A Inc."), Company("BBB", "B Inc.")), (Company("AAA", "A Inc."),)
+
+    def seen(symbol: str) -> list[tuple[object, ...]]:
+        query = "SELECT first_seen, last_seen, is_active FROM nasdaq_symbols WHERE symbol = ?"
+        return connection.execute(query, [symbol]).fetchall()
+
+    store(connection, Listing(FIRST, both, b""))
+    store(connection, Listing(SECOND, both, b""))
+    store(connection, Listing(D20, both, b""))
+    assert seen("BBB") == [(FIRST, D20, True)]
+    store(connection, Listing(D20, one, b""))
+    assert seen("AAA") == [(FIRST, D20, True)]
+    assert seen("BBB") == [(FIRST, SECOND, False)]
+    store(connection, Listing(FIRST, one, b""))
+    assert seen("BBB") == [(SECOND, SECOND, False)]
+    store(connection, Listing(SECOND, one, b""))
+    assert seen("BBB") == []
+    store(connection, Listing(FIRST, both, b""))
+    assert seen("BBB") == [(FIRST, FIRST, False)]
+
+
 def test_a_listing_kept_before_there_were_exchanges_is_nasdaqs(data_dir):
     import pyarrow.parquet as pq
 

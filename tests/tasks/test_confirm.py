@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.database.connection import reading
+from pipeline.database.connection import reading, writing
+from pipeline.database.replica import replica_path
 from pipeline.errors import NotFinalError, UnconfirmedError
 from pipeline.report.places import report_path
 from pipeline.tasks.base import SessionTask
 from pipeline.tasks.confirm import ConfirmSession
 from pipeline.tasks.daily import DailyPipeline
 from pipeline.tasks.indicators import ComputeIndicators
+from pipeline.tasks.lake import PublishLake
 from pipeline.tasks.notify import NotifySuccess
 from pipeline.tasks.redis_sync import RedisWatchlistSync
 from pipeline.tasks.replica import ReplicateDatabase
@@ -139,6 +141,26 @@ def test_it_gives_what_a_run_of_the_final_bars_gives(
     for listed in ("symbol_snapshots", "nasdaq_symbols"):  # the evening's listing had the evening's volumes
         del confirmed[listed], late[listed]
     assert_same(confirmed, late)
+
+
+def test_bars_that_were_right_in_the_evening_are_final_on_the_list_too_and_for_others(
+    evening: SmallMarket, clock: Callable[..., None]
+) -> None:
+    evening.early = set()
+    assert run_here(DailyPipeline(date=LAST))
+    seen = on_list(LAST)
+    assert seen
+    with writing() as connection:
+        PublishLake.row(LAST).touch(connection, PublishLake.table)
+    next_morning(evening, clock)
+    assert run_here(ConfirmSession(date=LAST))
+    assert_final(evening, LAST)
+    assert on_list(LAST) == seen
+    assert ask("SELECT DISTINCT is_final FROM daily_watchlist WHERE scan_date = ?", LAST) == [(True,)]
+    with reading(replica_path()) as replica:
+        assert replica.execute("SELECT bool_and(is_final) FROM stock_data").fetchone() == (True,)
+    assert ask("SELECT count(*) FROM watchlist_amendments") == [(0,)]
+    assert not PublishLake.row(LAST).exists()
 
 
 def test_before_its_time_it_says_when_and_has_not_failed(collected: SmallMarket, clock: Callable[..., None]) -> None:
