@@ -60,6 +60,8 @@ def carry_out(plan: Plan) -> None:
     Raises RunInProgressError while a run goes on, DatabaseLockedError, and MixedSourcesError.
     """
     with contextlib.closing(runlock.acquire(shared=False)):
+        with writing():
+            pass  # what it raises, it raises before any answer is set aside
         asks_prices = CollectPrices in plan.stages
         if asks_prices and not market().offline:  # first: answers set aside for nothing only cost a request
             for session in plan.sessions:

@@ -8,6 +8,7 @@ catalog read too.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import pathlib
 import re
 import sqlite3
@@ -27,8 +28,8 @@ from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortOrder
 from pyiceberg.utils.config import Config
 
 from pipeline.config import publish
-from pipeline.errors import ConfigurationError
-from pipeline.lake.places import sqlite_path, warehouse
+from pipeline.errors import ConfigurationError, LakeError
+from pipeline.lake.places import PUBLISHED, sqlite_path, warehouse
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -90,13 +91,17 @@ def open_catalog() -> Catalog:
     """The catalog that `[publish] catalog` names in pyiceberg's own settings, or the SQLite file.
 
     What those settings say of a catalog called `pipeline` (an endpoint, a region, credentials) holds for the file, too.
+    Raises LakeError when the file's tables are elsewhere.
     """
     if publish().catalog:
         catalog = load_catalog(publish().catalog)
         catalog.create_namespace_if_not_exists(NAMESPACE)
         return catalog
     own = {name: str(value) for name, value in (Config().get_catalog_config(NAME) or {}).items()}
-    return SqliteCatalog(sqlite_path(), **own | {"warehouse": warehouse()})
+    catalog = SqliteCatalog(sqlite_path(), **own | {"warehouse": warehouse()})
+    if urlparse(warehouse()).scheme:  # a folder has its catalog in it
+        catalog.check_place(warehouse())
+    return catalog
 
 
 class SqliteCatalog(MetastoreCatalog, NoopCatalog):
@@ -108,6 +113,27 @@ class SqliteCatalog(MetastoreCatalog, NoopCatalog):
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as connection:
             connection.executescript(TABLES)
+
+    def note_published(self, session: dt.date) -> None:
+        """Note that a publication for the session has ended; see `places.published_until`."""
+        with self._open() as connection:
+            connection.execute(
+                """
+                INSERT INTO iceberg_namespace_properties VALUES (?, ?, ?, ?)
+                ON CONFLICT DO UPDATE SET property_value = max(property_value, excluded.property_value)
+                """,
+                [NAME, NAMESPACE, PUBLISHED, str(session)],
+            )
+
+    def check_place(self, place: str) -> None:
+        """Raises LakeError when the tables are at another address than `place`."""
+        for table in self.list_tables():
+            location = self._location(table)
+            if not location.startswith(f"{place.rstrip('/')}/"):
+                raise LakeError(
+                    f"{self.path} is the catalog of {location.rpartition(f'/{NAMESPACE}')[0]}, and not of {place}; to "
+                    f"publish there, move it away: mv {self.path} {self.path}.before"
+                )
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -16,7 +16,7 @@ from pipeline.config import publish
 from pipeline.database.connection import reading
 from pipeline.database.replica import published
 from pipeline.errors import ConfigurationError, LakeError
-from pipeline.lake.places import is_wanted, sqlite_path, title
+from pipeline.lake.places import is_wanted, published_until, title
 from pipeline.tasks.base import Outcome, SessionTask
 from pipeline.tasks.daily import DailyPipeline
 
@@ -51,8 +51,9 @@ class PublishLake(SessionTask):
 
     @classmethod
     def with_product(cls, sessions: set[dt.date]) -> set[dt.date]:
-        """All of the sessions while the catalog is there; a warehouse that was taken away is made again."""
-        return sessions if publish().catalog or sqlite_path().exists() else set()
+        """Those that the warehouse holds: one that was taken away, or is new, is published to again."""
+        until = dt.date.max if publish().catalog else published_until()
+        return {session for session in sessions if until and session <= until}
 
     def process(self, sessions: Sequence[dt.date]) -> dict[dt.date, Outcome]:
         from pyiceberg.exceptions import CommitFailedException
@@ -73,7 +74,7 @@ class PublishLake(SessionTask):
 
 def publish_sessions(sessions: Sequence[dt.date]) -> tuple[dict[str, int], int]:
     """How many months of each table were written, and how many old files deleted."""
-    from pipeline.lake.catalog import open_catalog
+    from pipeline.lake.catalog import SqliteCatalog, open_catalog
     from pipeline.lake.expiry import expire
     from pipeline.lake.publication import publish_tables
 
@@ -81,6 +82,8 @@ def publish_sessions(sessions: Sequence[dt.date]) -> tuple[dict[str, int], int]:
     catalog = open_catalog()
     with reading(published()) as connection:  # the replica, which keeps nobody out
         months = publish_tables(catalog, connection, sessions, run)
+    if isinstance(catalog, SqliteCatalog):
+        catalog.note_published(sessions[-1])
     return months, expire(catalog)
 
 

@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from pipeline.cli import reset
 from pipeline.cli.main import main
 from pipeline.database.connection import reading, writing
-from pipeline.errors import EmptyRangeError, RunInProgressError
+from pipeline.errors import EmptyRangeError, MixedSourcesError, RunInProgressError
 from pipeline.runs import lock as runlock
 from pipeline.tasks.daily import DailyPipeline
+from pipeline.tasks.lake import PublishLake
 from pipeline.tasks.stages import STAGES, stage_names, stages_from
 from tests.conftest import forget
 from tests.support.beginnings import Begun
@@ -95,6 +96,25 @@ def test_a_reset_of_the_listing_asks_for_that_of_the_latest_session(
     undo(BEFORE, "CollectSymbols")  # a past listing cannot be asked for: the stored one stays
     assert run_here(DailyPipeline(date=BEFORE))
     assert done.listings == asked + 1
+
+
+def test_a_reset_has_the_session_published_again(done: SmallMarket) -> None:
+    with writing() as connection:
+        for session in (BEFORE, LAST):
+            PublishLake.row(session).touch(connection, PublishLake.table)
+    undo(LAST, "CloseSession")
+    assert not PublishLake.row(LAST).exists()
+    assert PublishLake.row(BEFORE).exists()
+
+
+def test_a_reset_for_another_source_sets_no_answer_aside(
+    done: SmallMarket, data_dir: Path, settings: Callable[..., None]
+) -> None:
+    before = sorted((data_dir / "raw" / "prices").iterdir())
+    settings("market", source="simulated")
+    with pytest.raises(MixedSourcesError):
+        undo(LAST, "CollectPrices")
+    assert sorted((data_dir / "raw" / "prices").iterdir()) == before
 
 
 def test_a_reset_touches_no_other_session(done: SmallMarket) -> None:
