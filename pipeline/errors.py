@@ -196,6 +196,10 @@ class SparkJobError(PipelineError):
     """`spark-submit` ended with an error; the message names its log file."""
 
 
+class SparkCrashError(SparkJobError):
+    """The Java of a Spark job was ended by a signal: a crash of its own, or somebody's kill."""
+
+
 class BarsChangedError(PipelineError):
     """Another run has changed bars while Spark worked on them: this one was stopped for a while, and taken for dead."""
 

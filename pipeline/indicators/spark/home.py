@@ -15,7 +15,7 @@ import pathlib
 import pwd
 
 from pipeline.config import ROOT, storage
-from pipeline.errors import SparkJobError
+from pipeline.errors import SparkCrashError, SparkJobError
 from pipeline.host.files import atomic_folder
 from pipeline.indicators.spark.java import Runtime
 
@@ -84,7 +84,8 @@ class ClassArchive:
 
     The archive is recorded by the second job of an installation, so that one that runs once does not pay for it, or by
     a later one that nobody waits for: it takes that job some 15 s more. It gets its name when the job has succeeded. It
-    is a cache: Java starts without one that is missing or does not fit.
+    is a cache: Java starts without one that is missing or does not fit. It does crash by one that was cut short, and
+    fails where the disk has no room for one, so that such a job is done again without (`is_suspect`).
     """
 
     def __init__(self, java: Runtime, home: pathlib.Path, scratch: pathlib.Path, *, record: bool) -> None:
@@ -103,6 +104,14 @@ class ClassArchive:
         else:
             return []
         return [f"-XX:{option}={file}", "-Xlog:disable"]
+
+    def is_suspect(self, error: SparkJobError) -> bool:
+        """Whether a job may have failed by the archive: any that recorded it, and one that used it and crashed."""
+        return isinstance(error, SparkCrashError) if self._archive.is_file() else self._record
+
+    def delete(self) -> None:
+        for file in (self._archive, self._recording):
+            file.unlink(missing_ok=True)
 
     def keep(self) -> None:
         """Give the recorded archive its name, and remove those of other Javas. Called when the job has succeeded."""

@@ -26,7 +26,7 @@ from luigi.interface import core
 from luigi.rpc import RPCError
 
 from pipeline.config import spark_runtime, storage
-from pipeline.errors import SparkJobError
+from pipeline.errors import SparkCrashError, SparkJobError
 from pipeline.host.processes import end_group, new_session
 from pipeline.host.scratch import scratch_folder
 from pipeline.indicators.spark import home as spark_home
@@ -107,8 +107,18 @@ class SparkJob(SparkSubmitTask):
             is_awaited = sys.stderr.isatty()  # by somebody at a terminal; a timer's run has the quarter of a minute
             archive = spark_home.ClassArchive(java, self._home, self._scratch, record=not is_new and not is_awaited)
             self._java_options = (*spark_home.logging_option(), *archive.options())
-            self._run({**self.program_environment(), "JAVA_HOME": str(java.home)})
-            archive.keep()
+            environment = {**self.program_environment(), "JAVA_HOME": str(java.home)}
+            try:
+                self._run(environment)
+            except SparkJobError as error:
+                if not archive.is_suspect(error):
+                    raise
+                logger.warning("%s; once more, without an archive of Java's classes", str(error).splitlines()[0])
+                archive.delete()
+                self._java_options = tuple(spark_home.logging_option())
+                self._run(environment)
+            else:
+                archive.keep()
 
     def run(self) -> None:
         """For a task that is nothing but its job."""
@@ -231,7 +241,8 @@ class SparkJob(SparkSubmitTask):
         with self.log_path.open("a", encoding="utf-8") as log, _interruptible():
             code, output = self._run_group(command, environment, log)
         if code != 0:
-            raise SparkJobError(f"the Spark job {self._ending(code)}; its output is in {self.log_path}\n{output}")
+            kind = SparkCrashError if code is not None and code < 0 else SparkJobError
+            raise kind(f"the Spark job {self._ending(code)}; its output is in {self.log_path}\n{output}")
 
     def _run_group(self, command: list[str], environment: dict[str, str], log: IO[str]) -> tuple[int | None, str]:
         process = subprocess.Popen(

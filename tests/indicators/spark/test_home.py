@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from pipeline.errors import SparkJobError
+from pipeline.errors import SparkCrashError, SparkJobError
 from pipeline.indicators.spark import home as spark_home
-from pipeline.indicators.spark.java import Runtime
+from pipeline.indicators.spark.java import Runtime, java_runtime
 
 
 def test_local_home_has_spark_but_not_its_python(data_dir):
@@ -64,6 +64,46 @@ def test_nobody_at_a_terminal_waits_for_the_archive(data_dir, tmp_path, monkeypa
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_awaited)
     Job().submit([])
     assert any("AtExit=" in option or "AOTCacheOutput=" in option for option in asked) is is_recorded
+
+
+@pytest.mark.parametrize(
+    ("is_there", "record", "error", "is_done_again"),
+    [
+        (True, True, SparkCrashError, True),
+        (True, True, SparkJobError, False),
+        (False, True, SparkJobError, True),
+        (False, False, SparkCrashError, False),
+    ],
+)
+def test_what_the_archive_may_have_broken_is_done_once_more_without(
+    data_dir, tmp_path, monkeypatch, is_there, record, error, is_done_again
+):
+    from pipeline.indicators.spark.submit import SparkJob
+
+    class Job(SparkJob):
+        name = "job"
+        app = "job.py"
+
+    runs = []
+
+    def run(job, environment):
+        runs.append([option for option in job._java_options if option.startswith("-XX:")])
+        for option in runs[-1]:
+            pathlib.Path(option.partition("=")[2]).touch()
+        raise error("the Spark job was killed by signal 6\nits output")
+
+    java = java_runtime()
+    home, _ = spark_home.local_home()
+    if is_there:
+        archive = spark_home.ClassArchive(java, home, tmp_path, record=True)
+        pathlib.Path(archive.options()[0].partition("=")[2]).touch()
+        archive.keep()
+    monkeypatch.setattr(spark_home, "local_home", lambda: (home, not record))
+    monkeypatch.setattr(SparkJob, "_run", run)
+    with pytest.raises(SparkJobError, match="signal 6"):
+        Job().submit([])
+    assert [len(options) for options in runs] == [int(is_there or record)] + [0] * is_done_again
+    assert len(list(home.glob("java-*"))) == int(is_there and not is_done_again)
 
 
 def test_a_user_without_a_name_is_told_so_before_spark_is_started(monkeypatch):
