@@ -36,7 +36,7 @@ class Scan:
 
     @property
     def version(self) -> str:
-        """Changes whenever the scan may find something else: 12 digits of a hash of all but the description."""
+        """12 digits of a hash of all but the description. Definitions of the indicators that it names are not in it."""
         facts = [self.name, self.priority, self.condition, self.order, self.limit]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import math
 import pathlib
 from collections.abc import Sequence
@@ -19,9 +20,11 @@ from pipeline.errors import FilesSourceError, ListingUnavailableError
 from pipeline.sources.answers import ANSWER_SCHEMA
 from pipeline.sources.batches import collect_in_batches, repeated
 from pipeline.sources.digests import DIGESTS, digest_query
-from pipeline.sources.exchanges import configured_exchanges
+from pipeline.sources.exchanges import NAMES, configured_exchanges
 from pipeline.sources.files.tables import data_files, opened
 from pipeline.sources.protocol import BarRequest, Company, Listing, Progress, is_symbol
+
+logger = logging.getLogger("pipeline")
 
 
 class FilesSource:
@@ -54,10 +57,9 @@ class FilesSource:
                 raise ListingUnavailableError(self._none_yet(connection, session))
             present = session if self.keeps_listings else calendar.latest_session()
         newest = max((date for date in rows["date"].to_pylist() if date), default=present)
-        exchange = configured_exchanges()[0]  # of the rows that do not say theirs
         facts = rows.drop(["date", "file"]).to_pylist()
         self._refuse_odd(facts)
-        companies = {row["symbol"]: Company(**row | {"exchange": row["exchange"] or exchange}) for row in facts}
+        companies = self._listed(facts)
         raw = json.dumps([company.__dict__ for company in companies.values()]).encode()
         of_session = calendar.session_before(newest + dt.timedelta(days=1))  # a weekend's listing is Friday's
         return Listing(of_session, tuple(companies.values()), raw)
@@ -70,6 +72,28 @@ class FilesSource:
             )
         for boundless in (row["symbol"] for row in facts if math.isinf(row["market_cap"] or 0)):
             raise FilesSourceError(f"{self.folder / 'listings'} has an infinite market_cap, of {boundless}")
+
+    def _listed(self, facts: Sequence[dict[str, Any]]) -> dict[str, Company]:
+        """The companies of the configured exchanges, by symbol: as the last row of each has it."""
+        wanted = configured_exchanges()
+        every = {row["symbol"]: Company(**row | {"exchange": self._exchange(row) or wanted[0]}) for row in facts}
+        found = {symbol: company for symbol, company in every.items() if company.exchange in wanted}
+        if len(found) < len(every):
+            others = ", ".join(sorted({company.exchange for company in every.values()}.difference(wanted)))
+            logger.info(
+                "%d companies of %s are left out: [market] exchanges = %s",
+                len(every) - len(found), others, ", ".join(wanted),
+            )  # fmt: skip
+        return found
+
+    def _exchange(self, row: dict[str, Any]) -> str:
+        name = (row["exchange"] or "").lower()
+        if name and name not in NAMES:
+            raise FilesSourceError(
+                f"{self.folder / 'listings'} has the exchange {row['exchange'][:40]!r}, of {row['symbol']}; there are "
+                f"{', '.join(NAMES)}"
+            )
+        return name
 
     def _none_yet(self, connection: duckdb.DuckDBPyConnection, session: dt.date) -> str:
         (first,) = connection.execute("SELECT min(date) FROM listings").fetchone() or (None,)

@@ -92,6 +92,24 @@ def test_a_listing_without_dates_is_the_present_one(vendor, clock):
     assert FilesSource().keeps_listings
 
 
+def test_a_listing_has_the_companies_of_the_configured_exchanges(vendor, settings, caplog):
+    rows = ("A,A,1,NYSE", "B,B,1,nasdaq", "C,C,1,", "D,D,1,Amex", "E,E,1,nasdaq", "E,E,1,nyse")
+    put(vendor, "listings/all.csv", "\n".join(["symbol,name,market_cap,exchange", *rows]))
+    caplog.set_level(logging.INFO, "pipeline")
+    assert {symbol: company.exchange for symbol, company in listed().items()} == {"B": "nasdaq", "C": "nasdaq"}
+    assert caplog.messages == ["3 companies of amex, nyse are left out: [market] exchanges = nasdaq"]
+    settings("market", exchanges="nyse,nasdaq")
+    assert {symbol: company.exchange for symbol, company in listed().items()} == {
+        "A": "nyse", "B": "nasdaq", "C": "nyse", "E": "nyse",
+    }  # fmt: skip
+
+
+def test_an_exchange_that_there_is_not_is_refused(vendor):
+    put(vendor, "listings/all.csv", "symbol,name,market_cap,exchange\nSAP,SAP SE,1,Frankfurt\n")
+    with pytest.raises(FilesSourceError, match="the exchange 'Frankfurt', of SAP; there are nasdaq, nyse, amex"):
+        listed()
+
+
 @pytest.mark.parametrize(
     ("session", "of", "names"),
     [
