@@ -43,8 +43,9 @@ READING = ("alerts", "evaluate", "explain", "query", "reset", "restore", "show",
 LOOKING = ("doctor", "config")
 
 
-#: Errors of writing that say nothing of a file are of the standard output.
+#: Errors of writing; those that name no file are of the standard output.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextlib.contextmanager
@@ -54,9 +55,10 @@ def plain_errors() -> Iterator[None]:
     except PipelineError as error:
         raise click.ClickException(shown(str(error))) from error
     except OSError as error:
-        if error.filename or error.errno not in NO_ROOM:
+        if error.errno not in (*NO_ROOM, *NO_RIGHT):
             raise
-        raise click.ClickException(f"the output cannot be written: {error.strerror}") from error
+        place = f"{error.filename}:" if error.filename else "the output cannot be written:"
+        raise click.ClickException(f"{place} {error.strerror}") from error
 
 
 class Commands(click.Group):

@@ -14,7 +14,7 @@ from pipeline import given
 from pipeline.config import SECTIONS, UNSET, all_settings
 from pipeline.errors import UnknownSettingError
 from pipeline.masking import CREDENTIALS, MASK, SECRET_NAME, secrets
-from pipeline.runs.configuration import files, known_settings
+from pipeline.runs.configuration import check_section, files, known_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,10 @@ def take_settings(context: Any, parameter: Any, values: Sequence[str]) -> None:
 
 
 def apply(section: str, name: str, value: str) -> None:
-    """Give a setting a value for the life of this process. Raises UnknownSettingError for one that we do not have."""
+    """Give a setting a value for the life of this process.
+
+    Raises UnknownSettingError for one that we do not have, ConfigurationError for a value of another type.
+    """
     if (section, name) not in set(all_settings()):
         raise UnknownSettingError(_unknown(section, name))
     if (section, name) in secrets():
@@ -56,6 +59,7 @@ def apply(section: str, name: str, value: str) -> None:
             f"take it from the environment: {name} = ${{NAME}} in the configuration file"
         )
     given.give(section, name, value)
+    check_section(next(each for each in SECTIONS if each.__name__ == section))
 
 
 def _unknown(section: str, name: str) -> str:

@@ -18,7 +18,7 @@ from luigi.parameter import UnconsumedParameterWarning
 
 from pipeline import luigi_private
 from pipeline.bounds import check_settings
-from pipeline.config import ROOT, SECTIONS
+from pipeline.config import ROOT, SECTIONS, Section
 from pipeline.errors import ConfigurationError
 
 PROJECT_FILE = ROOT / "config" / "luigi.cfg"
@@ -75,12 +75,17 @@ def check() -> None:
     """Raises ConfigurationError for a file that cannot be read, and for settings whose values cannot work."""
     check_files()
     for section in SECTIONS:
-        try:
-            section()
-        except (configparser.Error, ValueError) as error:  # a `%` that is not doubled; letters where a number belongs
-            reason = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
-            raise ConfigurationError(f"[{section.__name__}] cannot be read: {' '.join(reason.split())}") from error
+        check_section(section)
     check_settings()
+
+
+def check_section(section: type[Section]) -> None:
+    """Raises ConfigurationError for a value of another type than the setting's."""
+    try:
+        section()
+    except (configparser.Error, ValueError) as error:  # a `%` that is not doubled; letters where a number belongs
+        reason = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
+        raise ConfigurationError(f"[{section.__name__}] cannot be read: {' '.join(reason.split())}") from error
 
 
 def unknown_settings() -> list[str]:

@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pipeline import calendar
 from pipeline.config import market, storage
 from pipeline.database.connection import records
 from pipeline.errors import NothingKnownError
@@ -77,6 +78,14 @@ class Explanation:
         return f"a {(self.listing or {}).get('security_type') or 'symbol'} is no candidate ([scans] skip_types)"
 
     @property
+    def is_by_other_rules(self) -> bool:
+        """Whether the list says otherwise than the rules, as they are now, would of the bars as they are now."""
+        if self.watchlist is None:
+            return any(verdict.fired for verdict in self.verdicts)
+        made_by = (self.watchlist["scan_reason"], self.watchlist["rule_version"])
+        return made_by not in [(each.scan.name, each.scan.version) for each in self.verdicts if each.fired]
+
+    @property
     def why_not_expected(self) -> str:
         """Why the session did not want a bar of the symbol."""
         if self.listing is None:
@@ -89,7 +98,10 @@ class Explanation:
 
 
 def explain(connection: DuckDBPyConnection, session: dt.date, symbol: str) -> Explanation:
-    """Raises NothingKnownError for a symbol that the session neither lists nor has bars of, and ScanError."""
+    """Raises NothingKnownError for a symbol that the session neither lists nor has bars of, or a day without a session.
+
+    Besides ScanError, and the errors of `calendar.check_session`.
+    """
 
     def row(query: str, *values: object) -> dict[str, Any] | None:
         return next(iter(records(connection, query, *values)), None)
@@ -120,6 +132,9 @@ def explain(connection: DuckDBPyConnection, session: dt.date, symbol: str) -> Ex
 
 
 def _nothing(connection: DuckDBPyConnection, session: dt.date, symbol: str) -> str:
+    if not calendar.check_session(session):
+        before, after = calendar.session_before(session), calendar.session_after(session)
+        return f"{session} is no session of {market().calendar}; the ones around it are {before} and {after}"
     listed = [name for (name,) in connection.execute(
         "SELECT symbol FROM session_listings WHERE session = ?", [session]
     ).fetchall()]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import importlib
 import json
 import os
@@ -23,7 +24,7 @@ from pipeline import calendar, given
 from pipeline.cli import commands, doctor, terminal
 from pipeline.cli.doctor import installation
 from pipeline.cli.main import READING, main, module_of
-from pipeline.config import all_settings
+from pipeline.config import all_settings, market
 from pipeline.database.backups import backup_paths
 from pipeline.database.connection import database_path, reading, writing
 from pipeline.database.replica import publish, replica_path
@@ -255,6 +256,39 @@ def test_explain_says_what_every_rule_saw(done: pathlib.Path) -> None:
     assert f"on the watchlist for {reason}" in call("explain", str(LAST), symbol.lower()).output
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE daily_watchlist SET rule_version = 'before'",
+        "UPDATE daily_watchlist SET scan_reason = 'another'",
+        "DELETE FROM daily_watchlist",
+    ],
+)
+def test_explain_says_that_a_list_was_made_by_other_rules(done: pathlib.Path, change: str) -> None:
+    with reading() as connection:
+        ((symbol,),) = connection.execute("SELECT symbol FROM daily_watchlist LIMIT 1").fetchall()
+    said = f"anew: pipeline reset {LAST} --from ComputeIndicators, then pipeline retry {LAST}"
+    assert said not in call("explain", str(LAST), symbol).output
+    with writing() as connection:
+        connection.execute(change)
+    assert said in " ".join(call("explain", str(LAST), symbol).output.split())
+
+
+def test_a_setting_of_another_type_is_refused(done: pathlib.Path) -> None:
+    answer = call("status", "--set", "market.min_market_cap=abc")
+    assert answer.exit_code == 1
+    assert answer.output.startswith("Error: [market] cannot be read: ")
+    assert "'abc'" in answer.output
+
+
+def test_a_file_that_may_not_be_written_is_named(done: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "/srv/data/reports")
+
+    monkeypatch.setattr("pipeline.cli.commands.status.Overview", refuse)
+    assert call("status").output == "Error: /srv/data/reports: Read-only file system\n"
+
+
 def test_explain_says_which_value_kept_a_rule_from_firing(done: pathlib.Path) -> None:
     with reading() as connection:
         (symbol, rsi) = connection.execute(
@@ -287,7 +321,12 @@ def test_explain_leaves_what_came_from_outside_as_it_is(done: pathlib.Path) -> N
 
 @pytest.mark.parametrize(
     ("date", "symbol", "words"),
-    [(str(LAST), "S055", "close to it: S55"), ("2024-02-22", "S05", "nothing is stored of session")],
+    [
+        (str(LAST), "S055", "close to it: S55"),
+        ("2022-02-22", "S05", "nothing is stored of session"),
+        ("2024-02-17", "S05", "2024-02-17 is no session of XNAS; the ones around it are 2024-02-16 and 2024-02-20"),
+        ("2030-01-02", "S05", "the latest session that has settled is 2024-02-21"),
+    ],
 )
 def test_explain_what_is_not_there(done: pathlib.Path, date: str, symbol: str, words: str) -> None:
     answer = call("explain", date, symbol)
@@ -389,12 +428,17 @@ def test_the_doctor_looks_whether_the_tables_for_others_have_the_newest_session(
     assert level("lake") == doctor.WARNING
 
 
-def test_the_doctor_reads_the_newest_backup(done: pathlib.Path) -> None:
+def test_the_doctor_reads_the_newest_backup(done: pathlib.Path, settings: Callable[..., None]) -> None:
     assert found_by_doctor("backups").level == doctor.OK
+    source = market().source
+    settings("market", source="files")
+    assert found_by_doctor("backups").text.endswith(f"could not be put back: it is of source {source}")
+    settings("market", source=source)
     backup = backup_paths()[-1]
     os.chmod(backup, 0o644)
     os.truncate(backup, backup.stat().st_size - 1)
     assert found_by_doctor("backups").level == doctor.FAILURE
+    assert found_by_doctor("backups").text.endswith("Delete it")
     backup.unlink()
     assert found_by_doctor("backups").level == doctor.NOTE
 

@@ -107,6 +107,9 @@ def _show_result(screen: Console, found: Explanation) -> None:
         screen.print(f"\non the watchlist for [bold]{escape(row['scan_reason'])}[/], priority {row['priority']}")
     else:
         screen.print("\nnot on the watchlist")
+    if found.is_by_other_rules:
+        again = f"pipeline reset {found.session} --from ComputeIndicators, then pipeline retry {found.session}"
+        screen.print(f"the list was made by other rules, or of other bars, than there are now; anew: {again}")
 
 
 def _line(screen: Console, name: str, text: str) -> None:

@@ -60,6 +60,7 @@ def backups() -> Iterator[Finding]:
         return
     newest = check(paths[-1])
     if newest.fault:
-        yield Finding(FAILURE, "backups", f"{newest.path} could not be put back: {newest.fault}. Delete it")
+        advice = "" if newest.session else ". Delete it"  # one that can be read is good for other code or settings
+        yield Finding(FAILURE, "backups", f"{newest.path} could not be put back: {newest.fault}{advice}")
         return
     yield Finding(OK, "backups", f"{len(paths)}, the newest with bars up to {newest.session}: {newest.path.name}")
