@@ -104,13 +104,27 @@ def correctable_since(session: dt.date) -> dt.date:
 
 
 def recent_stale(connection: DuckDBPyConnection, sessions: Sequence[dt.date]) -> list[dt.date]:
-    """The marked sessions that are still in the making in a run of `sessions` and are none of them, oldest first."""
+    """The sessions that are still in the making in a run of `sessions` and are none of them, oldest first.
+
+    They are marked, or have hits whose bars have become final as they were.
+    """
     spans = [(correctable_since(session), session) for session in sessions]
+    found = {*stale_sessions(connection), *_listed_as_provisional(connection, min(oldest for oldest, _ in spans))}
     return [
-        day
-        for day in stale_sessions(connection)
-        if day not in sessions and any(oldest <= day < session for oldest, session in spans)
+        day for day in sorted(found.difference(sessions)) if any(oldest <= day < session for oldest, session in spans)
     ]
+
+
+def _listed_as_provisional(connection: DuckDBPyConnection, oldest: dt.date) -> list[dt.date]:
+    rows = connection.execute(
+        """
+        SELECT DISTINCT w.scan_date FROM daily_watchlist w
+        JOIN stock_data s ON s.symbol = w.symbol AND s.date = w.scan_date
+        WHERE w.scan_date >= ? AND NOT w.is_final AND s.is_final
+        """,
+        [oldest],
+    ).fetchall()
+    return [day for (day,) in rows]
 
 
 def settle_session(connection: DuckDBPyConnection, session: dt.date) -> None:

@@ -249,6 +249,24 @@ def test_without_it_the_next_days_run_makes_the_session_final_and_amends_it(
     assert f"AMENDED list of {BEFORE}: " in caplog.text
 
 
+def test_without_it_the_next_days_run_says_of_bars_that_were_right_that_they_are_final(
+    evening: SmallMarket, clock: Callable[..., None]
+) -> None:
+    evening.early, evening.as_of = set(), BEFORE
+    clock(BEFORE.year, BEFORE.month, BEFORE.day, 18, 0)
+    assert run_here(DailyPipeline(date=BEFORE))
+    seen = on_list(BEFORE)
+    assert seen
+    evening.as_of = LAST
+    clock(LAST.year, LAST.month, LAST.day, 18, 0)
+    forget()
+    assert run_here(DailyPipeline(date=LAST))
+    finality = "SELECT DISTINCT scan_date, is_final FROM daily_watchlist WHERE scan_date IN (?, ?) ORDER BY ALL"
+    assert ask(finality, BEFORE, LAST) == [(BEFORE, True), (LAST, False)]
+    assert on_list(BEFORE) == seen
+    assert ask("SELECT count(*) FROM watchlist_amendments") == [(0,)]
+
+
 def test_the_next_days_run_makes_bars_final_of_companies_that_have_become_too_small(
     day_before: SmallMarket, settings: Callable[..., None]
 ) -> None:
