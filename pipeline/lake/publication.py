@@ -13,7 +13,10 @@ from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table, TableProperties
 from pyiceberg.transforms import MonthTransform
 
+from pipeline.config import market
+from pipeline.errors import LakeError
 from pipeline.lake.catalog import NAMESPACE
+from pipeline.lake.places import title
 from pipeline.lake.tables import TABLES, LakeTable
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Property of a table: what the month of that name held when its files were written.
 DIGEST = "pipeline.digest."
+#: Property of a table: the source of its rows.
+SOURCE = "pipeline.source"
 #: Earlier versions of a table's metadata that are kept as files of their own.
 PREVIOUS_METADATA = 20
 
@@ -33,7 +38,8 @@ def publish_tables(
     """Bring the tables up to date; how many months of each were written. `connection` is one to the replica.
 
     The summary of a snapshot has the newest of the sessions, all of them, and the run. A table that holds everything
-    already gets no snapshot. Raises pyiceberg's CommitFailedException when another process has published meanwhile.
+    already gets no snapshot. Raises pyiceberg's CommitFailedException when another process has published meanwhile, and
+    LakeError for tables of another source.
     """
     summary = {
         "session": str(sessions[-1]),
@@ -64,6 +70,7 @@ def _table(catalog: Catalog, source: LakeTable, schema: pa.Schema) -> Table:
         table = catalog.load_table((NAMESPACE, source.name))
     except NoSuchTableError:
         table = _made(catalog, source, schema)
+    _check_source(table)
     if table.spec().is_unpartitioned():  # new, or left so by a publication that was killed
         with table.update_spec() as update:
             update.add_field("date", MonthTransform(), "month")
@@ -71,6 +78,16 @@ def _table(catalog: Catalog, source: LakeTable, schema: pa.Schema) -> Table:
         with table.update_schema() as update:
             update.union_by_name(schema)
     return table
+
+
+def _check_source(table: Table) -> None:
+    """Raises LakeError for a table of another source: it would be replaced, month by month, as if it were corrected."""
+    theirs = table.properties.get(SOURCE, market().source)
+    if theirs != market().source:
+        raise LakeError(
+            f"{title()} has the tables of source {theirs}, and [market] source = {market().source}; name another "
+            f"warehouse for this one"
+        )
 
 
 def _made(catalog: Catalog, source: LakeTable, schema: pa.Schema) -> Table:
@@ -98,7 +115,8 @@ def _replace(
                 rows = source.rows(connection, month)
                 for new in _dataframe_to_data_files(transaction.table_metadata, rows, table.io):
                     snapshot.append_data_file(new)
-        transaction.set_properties({DIGEST + month: digest for month, digest in months.items() if digest})
+        noted = {DIGEST + month: digest for month, digest in months.items() if digest}
+        transaction.set_properties({SOURCE: market().source, **noted})
         gone = [DIGEST + month for month, digest in months.items() if not digest]
         if gone:
             transaction.remove_properties(*gone)

@@ -15,7 +15,9 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 
 from pipeline.calendar import NEW_YORK
+from pipeline.config import market
 from pipeline.database.connection import database_path, reading, writing
+from pipeline.errors import LakeError
 from pipeline.lake import expiry, publication
 from pipeline.lake.catalog import NAMESPACE, SqliteCatalog, open_catalog
 from pipeline.lake.places import sqlite_path
@@ -196,6 +198,16 @@ def test_a_table_whose_making_was_killed_before_its_months_has_them_all_the_same
     change("UPDATE stock_data SET close = 1 WHERE date = ?", LAST)
     assert publish("three")["bars"] == 1
     assert in_the_lake("bars") == in_the_database("bars")
+
+
+def test_tables_of_another_source_are_left_as_they_are(settings: Callable[..., None]) -> None:
+    publish()
+    change("UPDATE stock_data SET close = 1 WHERE date = ?", LAST)
+    source = market().source
+    settings("market", source="files")
+    with reading() as connection, pytest.raises(LakeError, match=rf"has the tables of source {source}, and "):
+        publication.publish_tables(open_catalog(), connection, [LAST], "two")
+    assert snapshots("bars") == ["one"]
 
 
 def test_a_publication_at_the_same_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
