@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pipeline.database.sql import digest
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
@@ -22,13 +24,10 @@ class LakeTable:
         return connection.sql(f"FROM ({self.query}) LIMIT 0").to_arrow_table().schema
 
     def digests(self, connection: DuckDBPyConnection) -> dict[str, str]:
-        """The months (`2024-02`) that have rows, each with their number and a hash independent of their order.
-
-        Each row is hashed twice, for the reason that `sources/digests.py` gives.
-        """
+        """The months (`2024-02`) that have rows, each with their number and a hash independent of their order."""
         rows = connection.execute(
             f"""
-            SELECT strftime(date, '%Y-%m') AS month, format('{{}}:{{:x}}', count(*), bit_xor(hash(hash(t))))
+            SELECT strftime(date, '%Y-%m') AS month, format('{{}}:{{:x}}', count(*), {digest("t")})
             FROM ({self.query}) t GROUP BY month ORDER BY month
             """
         )

@@ -126,39 +126,34 @@ def refresh_symbols(connection: DuckDBPyConnection, session: dt.date) -> None:
     The facts of a symbol are those of its newest snapshot, whatever the order in which snapshots arrive. What begins or
     ends with this session may have done so by a snapshot that is replaced: only for it all snapshots are looked at.
     """
+    values = {"session": session}
     with Temporary(connection) as tables:
-        tables.make(
-            "doubtful",
-            "SELECT symbol, avg_volume_30 FROM nasdaq_symbols WHERE $session IN (first_seen, last_seen)",
-            {"session": session},
-        )
-        tables.make(
-            "seen",
-            """
-            SELECT s.symbol, least(s.date, k.first_seen) AS first_seen, greatest(s.date, k.last_seen) AS last_seen,
-                   k.avg_volume_30
-            FROM symbol_snapshots s LEFT JOIN nasdaq_symbols k USING (symbol)
-            WHERE s.date = $session AND s.symbol NOT IN (SELECT symbol FROM doubtful)
-            UNION ALL
-            SELECT symbol, min(date), max(date), any_value(avg_volume_30)
-            FROM symbol_snapshots JOIN doubtful USING (symbol) GROUP BY symbol
-            """,
-            {"session": session},
-        )
+        tables.make("doubtful", _DOUBTFUL, values)
+        tables.make("seen", _SEEN, values)
         for changed in ("seen", "doubtful"):
             tables.execute(f"DELETE FROM nasdaq_symbols WHERE symbol IN (SELECT symbol FROM {changed})")
-        tables.execute(
-            """
-            INSERT INTO nasdaq_symbols BY NAME
-            SELECT s.symbol, s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type,
-                   s.exchange, true AS is_active, seen.first_seen, seen.last_seen, seen.avg_volume_30,
-                   now() AS updated_at
-            FROM seen JOIN symbol_snapshots s ON s.symbol = seen.symbol AND s.date = seen.last_seen
-            """
-        )
-    connection.execute(
-        """
-        UPDATE nasdaq_symbols SET is_active = (last_seen = newest.date)
-        FROM (SELECT max(date) AS date FROM symbol_snapshots) newest WHERE is_active <> (last_seen = newest.date)
-        """
-    )
+        tables.execute(_NEWEST_FACTS)
+    connection.execute(_ACTIVITY)
+
+
+_DOUBTFUL = "SELECT symbol, avg_volume_30 FROM nasdaq_symbols WHERE $session IN (first_seen, last_seen)"
+_SEEN = """
+    SELECT s.symbol, least(s.date, k.first_seen) AS first_seen, greatest(s.date, k.last_seen) AS last_seen,
+           k.avg_volume_30
+    FROM symbol_snapshots s LEFT JOIN nasdaq_symbols k USING (symbol)
+    WHERE s.date = $session AND s.symbol NOT IN (SELECT symbol FROM doubtful)
+    UNION ALL
+    SELECT symbol, min(date), max(date), any_value(avg_volume_30)
+    FROM symbol_snapshots JOIN doubtful USING (symbol) GROUP BY symbol
+"""
+_NEWEST_FACTS = """
+    INSERT INTO nasdaq_symbols BY NAME
+    SELECT s.symbol, s.name, s.sector, s.industry, s.country, s.market_cap, s.ipo_year, s.security_type,
+           s.exchange, true AS is_active, seen.first_seen, seen.last_seen, seen.avg_volume_30,
+           now() AS updated_at
+    FROM seen JOIN symbol_snapshots s ON s.symbol = seen.symbol AND s.date = seen.last_seen
+"""
+_ACTIVITY = """
+    UPDATE nasdaq_symbols SET is_active = (last_seen = newest.date)
+    FROM (SELECT max(date) AS date FROM symbol_snapshots) newest WHERE is_active <> (last_seen = newest.date)
+"""

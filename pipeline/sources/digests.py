@@ -1,13 +1,10 @@
-"""One number for the bars of a symbol in a month, by which two large sets of bars are compared without moving them.
-
-The digest of a set of rows does not depend on their order; a value that differs in one bit gives another digest. Each
-row is hashed twice: DuckDB joins the hash of a row's last value to the others' by XOR, so that with one hash a change
-of it that two rows share, or a swap between them, would leave the XOR over all rows as it was.
-"""
+"""One number for the bars of a symbol in a month, by which two large sets of bars are compared without moving them."""
 
 from __future__ import annotations
 
 import pyarrow as pa
+
+from pipeline.database.sql import digest
 
 DIGESTS = pa.schema([("symbol", pa.string()), ("month", pa.date32()), ("digest", pa.uint64())])
 
@@ -18,6 +15,6 @@ _ROW = "date, open, high, low, close, volume, nullif(dividend, 0), nullif(nullif
 def digest_query(bars: str) -> str:
     """SQL of DIGESTS of `bars`, a query or table with the columns of answers.py from `symbol`, `date` on."""
     return f"""
-        SELECT symbol, date_trunc('month', date)::DATE AS month, bit_xor(hash(hash({_ROW}))) AS digest
+        SELECT symbol, date_trunc('month', date)::DATE AS month, {digest(_ROW)} AS digest
         FROM {bars} GROUP BY symbol, date_trunc('month', date)
     """

@@ -138,7 +138,6 @@ import pipeline  # first: it reads config/luigi.cfg
 from luigi.configuration import get_config
 from pipeline.runs import journal
 get_config().set("storage", "data_dir", sys.argv[1])  # what is set before the import, config/luigi.cfg sets again
-from pipeline.tasks.confirm import ConfirmSession
 from pipeline.tasks.daily import DailyPipeline
 import datetime as dt
 journal.listen()
