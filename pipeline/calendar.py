@@ -104,6 +104,11 @@ def session_after(day: dt.date) -> dt.date:
     return known[min(len(known) - 1, bisect.bisect_right(known, day))]
 
 
+def around(first: dt.date, last: dt.date | None = None) -> str:
+    """The sessions before a day, or a span of days, and after it, for people: `2024-02-16 and 2024-02-20`."""
+    return f"{session_before(first)} and {session_after(last or first)}"
+
+
 def session_distance(first: dt.date, last: dt.date) -> int:
     """The number of sessions after `first` up to and with `last`; negative when `last` is the earlier one."""
     if last < first:
@@ -165,10 +170,4 @@ def _not_settled(day: dt.date, latest: dt.date) -> str:
 @functools.cache
 def say_no_session(day: dt.date) -> None:
     """Log once a process that there is nothing to do on `day`, and which sessions lie around it."""
-    logger.info(
-        "%s is no session of %s: nothing to do (sessions around it: %s and %s)",
-        day,
-        market().calendar,
-        session_before(day),
-        session_after(day),
-    )
+    logger.info("%s is no session of %s: nothing to do (sessions around it: %s)", day, market().calendar, around(day))

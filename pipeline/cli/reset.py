@@ -45,7 +45,7 @@ def plan(sessions: Sequence[dt.date], first_stage: str) -> Plan:
         if not calendar.check_session(session):
             raise EmptyRangeError(
                 f"{session} is no session, so that there is nothing to reset; the nearest ones are "
-                f"{calendar.session_before(session)} and {calendar.session_after(session)}"
+                f"{calendar.around(session)}"
             )
     stages = resting_on(first_stage)
     with reading() as connection:

@@ -89,7 +89,6 @@ def sessions_of_range(first: dt.date, last: dt.date) -> list[dt.date]:
         )
     if not found:
         raise EmptyRangeError(
-            f"no session lies between {first} and {last}; the nearest ones are {calendar.session_before(first)} and "
-            f"{calendar.session_after(last)}"
+            f"no session lies between {first} and {last}; the nearest ones are {calendar.around(first, last)}"
         )
     return found

@@ -133,8 +133,8 @@ def explain(connection: DuckDBPyConnection, session: dt.date, symbol: str) -> Ex
 
 def _nothing(connection: DuckDBPyConnection, session: dt.date, symbol: str) -> str:
     if not calendar.check_session(session):
-        before, after = calendar.session_before(session), calendar.session_after(session)
-        return f"{session} is no session of {market().calendar}; the ones around it are {before} and {after}"
+        around = calendar.around(session)
+        return f"{session} is no session of {market().calendar}; the ones around it are {around}"
     listed = [name for (name,) in connection.execute(
         "SELECT symbol FROM session_listings WHERE session = ?", [session]
     ).fetchall()]  # fmt: skip

@@ -49,7 +49,7 @@ def command(day: dt.date | None, days: int, is_short: bool | None, as_json: bool
     pipeline status 2024-02-20 --json
     """
     if day and not calendar.check_session(day):
-        around = f"{calendar.session_before(day)} and {calendar.session_after(day)}"
+        around = calendar.around(day)
         raise NothingKnownError(f"{day} was no session; the sessions around it are {around}")
     overview = Overview()
     found = overview.sessions([day] if day else overview.newest(days))

@@ -100,7 +100,7 @@ def why_none(day: dt.date) -> str:
     Raises SessionNotSettledError and SessionOutOfRangeError for days that nobody could have one of.
     """
     if not calendar.check_session(day):
-        around = f"{calendar.session_before(day)} and {calendar.session_after(day)}"
+        around = calendar.around(day)
         return f"{day} was no session, and has no watchlist; the sessions around it are {around}"
     (status,) = Overview().sessions([day])
     again = given.luigi_command("DailyPipeline", "--date", str(day))
